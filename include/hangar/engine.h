@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Using a model: text generation, transcription, embeddings. The engines run in child processes; a crash
+ * there is an error here (HANGAR_E_ENGINE) and nothing more.
+ *
+ * A hangar_model is one model held in memory by one child. Life: hangar_model_load -> any number of
+ * calls, one at a time -> hangar_model_unload. The calls below that take a REF load, use and unload.
+ */
+#ifndef HANGAR_ENGINE_H
+#define HANGAR_ENGINE_H
+
+#include "hangar/hangar.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct hangar_model hangar_model;
+
+/* Loads a model into a child of its own. Converts it first when only safetensors are there. */
+HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_model_load(hangar *h, const char *ref, hangar_job *job,
+                                                           hangar_model **out, hangar_err *err);
+HANGAR_API void hangar_model_unload(hangar_model *model);
+
+/* One turn of a conversation. role: "system", "user" or "assistant". */
+typedef struct hangar_message {
+    const char *role;
+    const char *content;
+} hangar_message;
+
+/* Sampling and limits. HANGAR_GENERATE_OPTIONS_INIT holds the defaults; ranges are checked. */
+typedef struct hangar_generate_options {
+    size_t size;
+    double temperature;      /* 0 (greedy) .. 5; default 0.8                                        */
+    double top_p;            /* (0, 1]; default 0.95                                                */
+    double min_p;            /* [0, 1]; default 0.05                                                */
+    int top_k;               /* 0 = off; default 40                                                 */
+    double repeat_penalty;   /* (0, 10]; 1 = off, the default                                       */
+    int max_tokens;          /* 1 ..; default 512                                                   */
+    int64_t seed;            /* negative = random, the default                                      */
+    const char *const *stop; /* NULL-terminated; generation ends before any of these; NULL = none   */
+    const char *grammar;     /* GBNF; NULL = none                                                   */
+    const char *json_schema; /* JSON Schema as text; NULL = none; not together with grammar         */
+    int context_length;      /* tokens; 0 = what the model was trained with, at most 8192           */
+    bool raw;                /* the prompt as it is, without the model's chat template              */
+} hangar_generate_options;
+#define HANGAR_GENERATE_OPTIONS_INIT                                                                          \
+    {.size = sizeof(hangar_generate_options),                                                                 \
+     .temperature = 0.8,                                                                                      \
+     .top_p = 0.95,                                                                                           \
+     .min_p = 0.05,                                                                                           \
+     .top_k = 40,                                                                                             \
+     .repeat_penalty = 1.0,                                                                                   \
+     .max_tokens = 512,                                                                                       \
+     .seed = -1}
+
+/*
+ * Answers a conversation (count messages). The pieces arrive as TEXT events of `job`. out_json (may be
+ * NULL): {"model","text","tokens":[ids],"finish":"stop"|"length"|"cancelled","prompt_tokens",
+ * "generated_tokens","load_seconds","prompt_seconds","generate_seconds"}.
+ */
+HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_generate(hangar_model *model, const hangar_message *messages,
+                                                         size_t count, const hangar_generate_options *options,
+                                                         hangar_job *job, char **out_json, hangar_err *err);
+
+typedef struct hangar_transcribe_options {
+    size_t size;
+    const char *language; /* "en", "pt", ...; NULL = the model finds out       */
+    const char *task;     /* "transcribe" (default) or "translate" (to English) */
+    int beams;            /* 1 (default, greedy) .. 16                          */
+    bool timestamps;      /* ask the model for the times of its segments        */
+} hangar_transcribe_options;
+#define HANGAR_TRANSCRIBE_OPTIONS_INIT {.size = sizeof(hangar_transcribe_options), .beams = 1}
+
+/*
+ * Transcribes one audio file of any format that libav reads, any length. Events: TOTAL in milliseconds of
+ * audio, TEXT per window. out_json: {"model","file","text","language","duration","segments":[{"start",
+ * "end","text","tokens"}],"tokens":[ids],"seconds"}; times in seconds.
+ */
+HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_transcribe(hangar_model *model, const char *file,
+                                                           const hangar_transcribe_options *options, hangar_job *job,
+                                                           char **out_json, hangar_err *err);
+
+/*
+ * Embeds `count` texts, each cut at the model's limit. out_json: {"model","dimensions","embeddings":
+ * [[...]],"tokens":[counts],"truncated":[indices]}.
+ */
+HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_embed(hangar_model *model, const char *const *texts, size_t count,
+                                                      hangar_job *job, char **out_json, hangar_err *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

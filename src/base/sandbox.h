@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A cage for a runner, put on by the runner itself after its libraries are loaded: Landlock (files) and seccomp (system
+ * calls). What the kernel cannot do is left out and told by the level, never an error.
+ */
+#ifndef HG_BASE_SANDBOX_H
+#define HG_BASE_SANDBOX_H
+
+#include "base/err.h"
+
+typedef struct hg_sandbox {
+    const char *const *read_only; /* files and folders that may be read; NULL-terminated; NULL = none        */
+    const char *const *writable;  /* folders that may be written; the same                                   */
+} hg_sandbox;
+
+/* 0 = no cage at all, 1 = seccomp only, 2 = both. Denied afterwards: sockets, exec, ptrace, mounts, keys, bpf, io_uring. */
+hangar_code hg_sandbox_enter(const hg_sandbox *box, int *out_level, hangar_err *err);
+
+#endif

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A page for people: lines, fields and tables laid out for a width, with colour only when asked for. Knows no
+ * terminal: it fills a buffer that whoever called prints. Control characters in values are shown escaped.
+ */
+#ifndef HG_BASE_VIEW_H
+#define HG_BASE_VIEW_H
+
+#include "base/buf.h"
+
+typedef enum hg_tone { HG_PLAIN, HG_BOLD, HG_DIM, HG_GOOD, HG_WARN, HG_BAD } hg_tone;
+
+typedef struct hg_view hg_view;
+/* columns 0 = not a terminal: tables are not cut. NULL when out of memory. */
+hg_view *hg_view_new(size_t columns, bool colour);
+void hg_view_free(hg_view *v);
+/* One line of text. */
+void hg_view_line(hg_view *v, hg_tone tone, const char *fmt, ...) HG_PRINTF(3, 4);
+/* "  label      value"; consecutive fields line up. A NULL value is shown as "-". */
+void hg_view_field(hg_view *v, const char *label, const char *value);
+void hg_view_fieldf(hg_view *v, const char *label, const char *fmt, ...) HG_PRINTF(3, 4);
+/* A table: headings separated by '|', a leading '>' aligns right, a leading '~' marks the column that gives way when it is
+ * too wide (cut with an ellipsis). Then rows of as many cells, then end. */
+void hg_view_table(hg_view *v, const char *headings);
+void hg_view_cell(hg_view *v, hg_tone tone, const char *fmt, ...) HG_PRINTF(3, 4);
+void hg_view_table_end(hg_view *v);
+/* The page so far, with NUL; borrowed. */
+const char *hg_view_text(hg_view *v);
+
+#endif

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A verb: one thing a person can ask of hangar. One file and one line in verbs.def each.
+ *
+ * run() makes one call downward (a public hangar_* function) and yields a JSON document: exactly what --json prints and what the daemon's
+ * route will answer. show() lays that same document out for people; it sees nothing but the document, so a face that got it from
+ * somewhere else (HTTP) shows it the same way. The struct yields the command, its --help, and later its man page, route and form.
+ */
+#ifndef HG_VERBS_VERB_H
+#define HG_VERBS_VERB_H
+
+#include "base/json.h"
+#include "base/table.h"
+#include "base/view.h"
+#include "hangar/hangar.h"
+
+typedef struct hg_verb hg_verb;
+
+/* One running call, given by the face (the command line, later the daemon). */
+typedef struct hg_call {
+    hangar *h;          /* NULL for verbs with HG_VERB_NO_HANDLE */
+    hangar_job *job;    /* never NULL */
+    const void *args;   /* the verb's own struct */
+    bool json;          /* the answer is for a program: no streaming to people */
+    void *face;
+    /* Reads one line from the person (prompt shown when it is a terminal); false at the end of input. For sessions. */
+    bool (*ask)(void *face, const char *prompt, hg_buf *line);
+    /* Blocks until the person ends it (Ctrl-C). For servers. */
+    void (*wait)(void *face);
+    /* A line for people now, not part of the document (stderr). */
+    void (*say)(void *face, const char *line);
+} hg_call;
+
+typedef struct hg_example {
+    const char *command;
+    const char *what;
+} hg_example;
+
+enum {
+    HG_VERB_NO_HANDLE = 1, /* needs no opened hangar                                    */
+    HG_VERB_STREAMS = 2,   /* its TEXT events are the answer: shown as they come        */
+    HG_VERB_PROGRESS = 4,  /* long work: bars on a terminal, lines or JSON events else  */
+    HG_VERB_NO_JSON = 8,   /* has no document                                           */
+};
+
+struct hg_verb {
+    const char *name;
+    const char *group;         /* heading in `hangar help`: "Models", "Convert", "Use", "Machine" */
+    const char *summary;       /* one line */
+    const char *about;         /* the help page's text, paragraphs separated by an empty line */
+    const hg_example *examples; /* ends with {0}; at least one */
+    const hg_param *params;     /* ends with {0} */
+    size_t args_size;
+    unsigned flags;
+    /* *out_json is the caller's; it may be set on failure too (a report of what is wrong) and is then shown as well. */
+    hangar_code (*run)(hg_call *call, char **out_json, hangar_err *err);
+    void (*show)(const hg_jval *result, hg_view *view); /* NULL with HG_VERB_NO_JSON */
+};
+
+/* All verbs in the order of verbs.def; NULL-terminated. */
+const hg_verb *const *hg_verb_all(void);
+const hg_verb *hg_verb_get(const char *name); /* NULL when unknown */
+
+#endif
