@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+# The program, the runners, the examples, and what `make install` puts where.
+set(private ${CMAKE_INSTALL_LIBDIR}/hangar)
+# For a target whose code is all in libraries: CMake wants one source.
+file(CONFIGURE OUTPUT ${HG_GEN}/empty.c CONTENT "extern int hg_empty;\n")
+
+if(TARGET hg_cli)
+  add_executable(hangar)
+  target_sources(hangar PRIVATE ${HG_GEN}/empty.c)
+  target_link_libraries(hangar PRIVATE hg_flags)
+  foreach(room cli daemon)
+    if(TARGET hg_${room})
+      target_link_libraries(hangar PRIVATE hg_${room})
+    endif()
+  endforeach()
+  target_link_libraries(hangar PRIVATE hangar_static)
+  set_target_properties(hangar PROPERTIES INSTALL_RPATH "\$ORIGIN/../${private}")
+  install(TARGETS hangar RUNTIME)
+endif()
+
+# A runner links the base, the file formats and, of the engine room, the wire protocol alone.
+function(hg_runner kind)
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/runners/${kind}/*.c)
+  if(NOT sources)
+    return()
+  endif()
+  set(wire ${CMAKE_SOURCE_DIR}/src/engine/wire.c)
+  file(GLOB wire CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/engine/wire.c)
+  set(testable ${sources})
+  list(FILTER testable EXCLUDE REGEX "/main\\.c$")
+  # Everything but main() is a library of its own, so that tests can reach it.
+  add_library(hg_runner_${kind} STATIC ${testable} ${wire} ${HG_GEN}/empty.c)
+  target_include_directories(hg_runner_${kind} PUBLIC
+    ${CMAKE_SOURCE_DIR}/include ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/runners/${kind})
+  target_link_libraries(hg_runner_${kind} PUBLIC hg_flags ${ARGN} Threads::Threads m)
+  add_dependencies(hg_runner_${kind} hg_onnx_gen)
+  add_executable(hangar-runner-${kind} ${CMAKE_SOURCE_DIR}/runners/${kind}/main.c)
+  target_link_libraries(hangar-runner-${kind} PRIVATE hg_runner_${kind})
+  hg_link_rooms(hangar-runner-${kind} format base)
+  set_target_properties(hangar-runner-${kind} PROPERTIES INSTALL_RPATH "\$ORIGIN")
+  install(TARGETS hangar-runner-${kind} RUNTIME DESTINATION ${private})
+endfunction()
+hg_runner(onnx hg_dep_onnxruntime PkgConfig::AVFORMAT PkgConfig::AVCODEC PkgConfig::AVUTIL PkgConfig::SWRESAMPLE)
+hg_runner(llama hg_dep_llama)
+
+# Examples see what an embedder sees: the installed headers and the shared library.
+file(GLOB examples CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/examples/*.c)
+foreach(source ${examples})
+  get_filename_component(name ${source} NAME_WE)
+  add_executable(example_${name} ${source})
+  target_compile_options(example_${name} PRIVATE -std=c17 -Wall -Wextra -Werror)
+  target_link_libraries(example_${name} PRIVATE hangar_shared)
+  set_target_properties(example_${name} PROPERTIES
+    OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/examples)
+endforeach()
+
+install(TARGETS hangar_shared LIBRARY)
+install(TARGETS hangar_static ARCHIVE)
+install(DIRECTORY include/hangar DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+set(HG_PC_PRIVATE "libcurl libmicrohttpd sqlite3 libcrypto yaml-0.1 libprotobuf-c hwloc libseccomp")
+configure_file(cmake/hangar.pc.in ${HG_GEN}/hangar.pc @ONLY)
+install(FILES ${HG_GEN}/hangar.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+file(GLOB runtime ${HG_DEPS}/lib/*.so*)
+install(FILES ${runtime} DESTINATION ${private})
+file(GLOB notices ${HG_DEPS}/notices/*)
+install(FILES ${notices} DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/hangar/notices)
+install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/hangar)
