@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A model held by a runner, and the loaders that know how to bring one there. A loader is one file and one line in loaders.def: it says which
+ * models it takes and writes the LOAD frame for its engine. The first line that takes a model wins.
+ */
+#ifndef HG_MANAGER_LOADED_H
+#define HG_MANAGER_LOADED_H
+
+#include "engine/runner.h"
+#include "manager/handle.h"
+
+typedef struct hg_loader hg_loader;
+
+struct hangar_model {
+    hangar *h;
+    const hg_loader *loader;
+    char *name; /* the REF as it was given */
+    hg_snapshot *snap;
+    hg_facts facts;
+    hg_runner *runner;
+    double load_seconds;
+    void *data; /* the loader's own (tokenizer, token tables, ...) */
+};
+
+struct hg_loader {
+    const char *name;   /* "whisper", "encoder", "llama" */
+    const char *task;   /* what it is for, in messages: "speech recognition", "embeddings", "text generation" */
+    bool (*takes)(const hg_snapshot *snap, const hg_facts *facts);
+    /* Fills m->runner and m->data. m->h, name, snap and facts are set. On failure it leaves nothing behind. */
+    hangar_code (*load)(hangar_model *m, hangar_job *job, hangar_err *err);
+    void (*unload)(hangar_model *m); /* frees m->data; the runner is ended by the caller; NULL = nothing to free */
+};
+
+/* UNSUPPORTED, naming what the model is and what would fit, unless the model was loaded by `loader`. */
+hangar_code hg_model_need(const hangar_model *m, const hg_loader *loader, hangar_err *err);
+
+#define HG_LOADER(name) extern const hg_loader hg_loader_##name;
+#include "manager/loaders.def"
+#undef HG_LOADER
+
+#endif
