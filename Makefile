@@ -62,7 +62,8 @@ bench: build ## measure
 	@bench/run
 
 install: build ## install below PREFIX (/usr/local)
-	@cmake --install $(BUILD) --prefix "$(abspath $(PREFIX))" | tail -n 1
+	@cmake --install $(BUILD) --prefix "$(abspath $(PREFIX))" >$(BUILD)/install.log || { tail -n 5 $(BUILD)/install.log; exit 1; }
+	@echo "installed below $(abspath $(PREFIX))"
 
 new: ## make the files of a new thing: KIND=verb|arch|engine NAME=word
 	@tools/new "$(KIND)" "$(NAME)"
