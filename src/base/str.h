@@ -52,6 +52,11 @@ bool hg_duration_parse(hg_str s, double *out_seconds);
 /* "0.4 s", "12 s", "3:05", "1:02:03" into buf[16]. */
 char *hg_duration_format(double seconds, char buf[16]);
 
+/* Copies s into out[cap] in a form that is safe to show on one line: control characters, bytes that are not UTF-8 and marks
+ * that turn the writing direction become \xNN or \uNNNN. What does not fit is cut at a whole character and ends in "...".
+ * Returns the length. */
+size_t hg_escape(hg_str s, char *out, size_t cap);
+
 /* Lower-case hex: out has room for 2 * len + 1. */
 void hg_hex_encode(const uint8_t *bytes, size_t len, char *out);
 /* Exactly len bytes from 2 * len hex digits (either case); false otherwise. */
