@@ -71,3 +71,7 @@ set(HG_LIBS_hub PkgConfig::CURL)
 set(HG_LIBS_provider PkgConfig::CURL)
 set(HG_LIBS_hardware PkgConfig::HWLOC)
 set(HG_LIBS_api PkgConfig::MICROHTTPD)
+# And each runner: a runner is a folder runners/<kind> and, when its engine is a library, a line here.
+set(HG_LIBS_runner_onnx
+  hg_dep_onnxruntime PkgConfig::AVFORMAT PkgConfig::AVCODEC PkgConfig::AVUTIL PkgConfig::SWRESAMPLE)
+set(HG_LIBS_runner_llama hg_dep_llama)

@@ -18,7 +18,7 @@ include(CheckPIESupported)
 check_pie_supported()
 
 add_library(hg_flags INTERFACE)
-target_compile_definitions(hg_flags INTERFACE _GNU_SOURCE HG_VERSION="${PROJECT_VERSION}")
+target_compile_definitions(hg_flags INTERFACE _GNU_SOURCE)
 target_compile_options(hg_flags INTERFACE
   -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wno-format-nonliteral
   -Wpointer-arith -Wwrite-strings -Wundef -fno-common -fstack-protector-strong)
