@@ -35,8 +35,7 @@ static hangar_code answer_fail(int fd, const hangar_err *why)
 static hangar_code on_load(hg_llama *l, const hg_frame *frame)
 {
     hangar_err err = {0};
-    if (l->model)
-        hg_fail(&err, HANGAR_E_USAGE, "a model is loaded already");
+    if (l->model) hg_fail(&err, HANGAR_E_USAGE, "a model is loaded already");
     else if (hg_llama_load(l, hg_json_root(frame->doc), &err) == HANGAR_OK) {
         int level = 0;
         if (hg_sandbox_enter(&(hg_sandbox){0}, &level, &err) == HANGAR_OK)
@@ -52,8 +51,7 @@ static hangar_code on_call(hg_llama *l, const hg_frame *frame)
     const hg_jval *doc = hg_json_root(frame->doc);
     const char *op = hg_json_text_or(hg_json_get(doc, "op"), "");
     hg_jw *answer = NULL;
-    if (!l->model)
-        hg_fail(&err, HANGAR_E_USAGE, "no model is loaded");
+    if (!l->model) hg_fail(&err, HANGAR_E_USAGE, "no model is loaded");
     else if (strcmp(op, "generate") != 0)
         hg_fail(&err, HANGAR_E_UNSUPPORTED, "this runner has no operation \"%s\"", op);
     else if (hg_llama_generate(l, doc, &answer, &err) == HANGAR_OK)
@@ -68,13 +66,10 @@ static void serve(hg_llama *l)
     while (code == HANGAR_OK) {
         hg_frame frame = {0};
         if (hg_wire_recv(l->fd, -1, &frame, NULL) != HANGAR_OK) return;
-        if (frame.type == HG_WIRE_LOAD)
-            code = on_load(l, &frame);
-        else if (frame.type == HG_WIRE_CALL)
-            code = on_call(l, &frame);
+        if (frame.type == HG_WIRE_LOAD) code = on_load(l, &frame);
+        else if (frame.type == HG_WIRE_CALL) code = on_call(l, &frame);
         /* A CANCEL that comes after its call has ended is nothing. */
-        else if (frame.type != HG_WIRE_CANCEL)
-            code = HANGAR_E_INVALID;
+        else if (frame.type != HG_WIRE_CANCEL) code = HANGAR_E_INVALID;
         hg_frame_deinit(&frame);
     }
 }

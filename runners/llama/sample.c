@@ -89,10 +89,8 @@ static hangar_code add_grammar(const hg_llama *l, const hg_llama_call *call, str
     hg_buf text;
     hg_buf_init(&text, GRAMMAR_MAX);
     hangar_code code = HANGAR_OK;
-    if (call->json_schema)
-        code = hg_schema_grammar(call->json_schema, &text, err);
-    else
-        hg_buf_puts(&text, call->grammar);
+    if (call->json_schema) code = hg_schema_grammar(call->json_schema, &text, err);
+    else hg_buf_puts(&text, call->grammar);
     if (code == HANGAR_OK) code = hg_buf_check(&text, err);
     if (code == HANGAR_OK)
         code = chain_add(chain, llama_sampler_init_grammar(l->vocab, hg_buf_text(&text), "root"),

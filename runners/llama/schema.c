@@ -74,12 +74,9 @@ static void literal(hg_buf *expr, hg_str text)
     hg_buf_putc(expr, '"');
     for (size_t i = 0; i < text.len; i++) {
         unsigned char c = (unsigned char)text.ptr[i];
-        if (c == '"' || c == '\\')
-            hg_buf_printf(expr, "\\%c", c);
-        else if (c < 0x20 || c == 0x7f)
-            hg_buf_printf(expr, "\\x%02X", c);
-        else
-            hg_buf_putc(expr, (char)c);
+        if (c == '"' || c == '\\') hg_buf_printf(expr, "\\%c", c);
+        else if (c < 0x20 || c == 0x7f) hg_buf_printf(expr, "\\x%02X", c);
+        else hg_buf_putc(expr, (char)c);
     }
     hg_buf_putc(expr, '"');
 }
@@ -108,10 +105,8 @@ static hangar_code count_of(const maker *m, const hg_jval *schema, const char *k
 /* "x{min,max}" behind an expression; max negative = open. */
 static void repeat(hg_buf *expr, int64_t min, int64_t max)
 {
-    if (max < 0)
-        hg_buf_printf(expr, "{%lld,}", (long long)min);
-    else
-        hg_buf_printf(expr, "{%lld,%lld}", (long long)min, (long long)max);
+    if (max < 0) hg_buf_printf(expr, "{%lld,}", (long long)min);
+    else hg_buf_printf(expr, "{%lld,%lld}", (long long)min, (long long)max);
 }
 
 /* A new number for a rule. */
@@ -218,10 +213,8 @@ static hangar_code write_array(maker *m, const hg_jval *schema, hg_buf *expr)
     hg_buf item;
     hg_buf_init(&item, m->out->max);
     const hg_jval *items = hg_json_get(schema, "items");
-    if (code == HANGAR_OK && items)
-        code = write_schema(m, items, &item);
-    else
-        hg_buf_puts(&item, "value");
+    if (code == HANGAR_OK && items) code = write_schema(m, items, &item);
+    else hg_buf_puts(&item, "value");
     hg_buf_printf(m->out, "e%zu ::= %s\n", id, hg_buf_text(&item));
     hg_buf_deinit(&item);
     if (max == 0) {
@@ -275,12 +268,9 @@ static hangar_code write_choice(maker *m, const hg_jval *list, const char *keywo
     hg_buf_puts(expr, "( ");
     for (hg_json_iter it = hg_json_iter_of(list); code == HANGAR_OK && hg_json_next(&it);) {
         if (it.index) hg_buf_puts(expr, " | ");
-        if (keyword[0] == 'a')
-            code = write_schema(m, it.val, expr);
-        else if (keyword[0] == 'e')
-            code = literal_value(m, it.val, expr);
-        else
-            code = write_type(m, hg_json_text(it.val), schema, expr);
+        if (keyword[0] == 'a') code = write_schema(m, it.val, expr);
+        else if (keyword[0] == 'e') code = literal_value(m, it.val, expr);
+        else code = write_type(m, hg_json_text(it.val), schema, expr);
     }
     hg_buf_puts(expr, " )");
     return code;
@@ -343,22 +333,15 @@ static hangar_code write_schema(maker *m, const hg_jval *schema, hg_buf *expr)
         m->depth--;
         return code;
     }
-    if (ref)
-        code = write_ref(m, ref, expr);
-    else if ((v = hg_json_get(schema, "const")))
-        code = literal_value(m, v, expr);
-    else if ((v = hg_json_get(schema, "enum")))
-        code = write_choice(m, v, "enum", schema, expr);
-    else if ((v = hg_json_get(schema, "anyOf")))
-        code = write_choice(m, v, "anyOf", schema, expr);
-    else if (hg_json_is_array(type))
-        code = write_choice(m, type, "type", schema, expr);
+    if (ref) code = write_ref(m, ref, expr);
+    else if ((v = hg_json_get(schema, "const"))) code = literal_value(m, v, expr);
+    else if ((v = hg_json_get(schema, "enum"))) code = write_choice(m, v, "enum", schema, expr);
+    else if ((v = hg_json_get(schema, "anyOf"))) code = write_choice(m, v, "anyOf", schema, expr);
+    else if (hg_json_is_array(type)) code = write_choice(m, type, "type", schema, expr);
     else if (type || hg_json_get(schema, "properties"))
         code = write_type(m, type ? hg_json_text(type) : "object", schema, expr);
-    else if (hg_json_get(schema, "items"))
-        code = write_array(m, schema, expr);
-    else
-        hg_buf_puts(expr, "value");
+    else if (hg_json_get(schema, "items")) code = write_array(m, schema, expr);
+    else hg_buf_puts(expr, "value");
     m->depth--;
     return code == HANGAR_OK ? hg_buf_check(expr, m->err) : code;
 }

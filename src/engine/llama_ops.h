@@ -15,10 +15,10 @@
 #ifndef HG_ENGINE_LLAMA_OPS_H
 #define HG_ENGINE_LLAMA_OPS_H
 
-#define HG_LLAMA_CONTEXT 8192     /* context length when none is asked for, tokens */
-#define HG_LLAMA_CONTEXT_MAX 1048576
+#define HG_LLAMA_CONTEXT      8192 /* context length when none is asked for, tokens */
+#define HG_LLAMA_CONTEXT_MAX  1048576
 #define HG_LLAMA_MESSAGES_MAX 4096
-#define HG_LLAMA_STOPS_MAX 16
-#define HG_LLAMA_STOP_BYTES 256   /* length of one stop string */
+#define HG_LLAMA_STOPS_MAX    16
+#define HG_LLAMA_STOP_BYTES   256 /* length of one stop string */
 
 #endif

@@ -151,8 +151,7 @@ hangar_code hangar_generate(hangar_model *model, const hangar_message *messages,
     hg_buf_init(&l.text, 64 * HG_MIB);
     hg_frame done = {0};
     code = hg_runner_call(model->runner, hg_str_of(call), NULL, 0, on_piece, &l, job, &done, err);
-    if (out_json && code == HANGAR_OK)
-        code = result(model, hg_json_root(done.doc), &l, out_json, err);
+    if (out_json && code == HANGAR_OK) code = result(model, hg_json_root(done.doc), &l, out_json, err);
     else if (out_json && code == HANGAR_E_CANCELLED && result(model, NULL, &l, out_json, NULL) != HANGAR_OK)
         *out_json = NULL;
     hg_frame_deinit(&done);
