@@ -8,7 +8,6 @@ JOBS   ?= $(shell nproc)
 T ?=
 F ?=
 FUZZ_SECONDS ?= 60
-NODE_LABELS := unit|fuzz|node|cli
 
 .DEFAULT_GOAL := build
 .PHONY: build help demo test run asan ubsan tsan clang check fmt fuzz bless bench install new clean distclean deps tests-deps
