@@ -39,7 +39,7 @@ bool hg_size_parse(hg_str s, uint64_t *out_bytes)
     uint64_t value, factor = 1;
     unsigned digits;
     if (!read_decimal(&s, &value, &digits)) return false;
-    if (s.len && s.ptr[0] == ' ') s = (hg_str){s.ptr + 1, s.len - 1};
+    if (s.len > 1 && s.ptr[0] == ' ') s = (hg_str){s.ptr + 1, s.len - 1};
     const char *unit = s.len ? memchr(units, upper(s.ptr[0]), sizeof units - 1) : NULL;
     if (unit) {
         s = (hg_str){s.ptr + 1, s.len - 1};
