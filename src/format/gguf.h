@@ -14,31 +14,31 @@
 
 #include <stdint.h>
 
-#define HG_GGUF_KEYS_MAX     ((uint64_t)65536)
-#define HG_GGUF_TENSORS_MAX  ((uint64_t)1000000)
-#define HG_GGUF_KEY_MAX      ((uint64_t)65535)
-#define HG_GGUF_NAME_MAX     ((uint64_t)1024)
-#define HG_GGUF_META_MAX     ((uint64_t)512 << 20) /* bytes before the tensor data                   */
-#define HG_GGUF_DEPTH_MAX    4                     /* arrays in arrays                               */
-#define HG_GGUF_ALIGN_MAX    65536
-#define HG_GGUF_PIECE_MAX    ((uint64_t)65535) /* bytes of one text inside an array (a token)    */
-#define HG_GGUF_RANK_MAX     4
+#define HG_GGUF_KEYS_MAX    ((uint64_t)65536)
+#define HG_GGUF_TENSORS_MAX ((uint64_t)1000000)
+#define HG_GGUF_KEY_MAX     ((uint64_t)65535)
+#define HG_GGUF_NAME_MAX    ((uint64_t)1024)
+#define HG_GGUF_META_MAX    ((uint64_t)512 << 20) /* bytes before the tensor data                   */
+#define HG_GGUF_DEPTH_MAX   4                     /* arrays in arrays                               */
+#define HG_GGUF_ALIGN_MAX   65536
+#define HG_GGUF_PIECE_MAX   ((uint64_t)65535) /* bytes of one text inside an array (a token)    */
+#define HG_GGUF_RANK_MAX    4
 
 typedef enum hg_gguf_type { /* the numbers of the file */
-    HG_GGUF_U8,
-    HG_GGUF_I8,
-    HG_GGUF_U16,
-    HG_GGUF_I16,
-    HG_GGUF_U32,
-    HG_GGUF_I32,
-    HG_GGUF_F32,
-    HG_GGUF_BOOL,
-    HG_GGUF_STRING,
-    HG_GGUF_ARRAY,
-    HG_GGUF_U64,
-    HG_GGUF_I64,
-    HG_GGUF_F64,
-    HG_GGUF_TYPES,
+                            HG_GGUF_U8,
+                            HG_GGUF_I8,
+                            HG_GGUF_U16,
+                            HG_GGUF_I16,
+                            HG_GGUF_U32,
+                            HG_GGUF_I32,
+                            HG_GGUF_F32,
+                            HG_GGUF_BOOL,
+                            HG_GGUF_STRING,
+                            HG_GGUF_ARRAY,
+                            HG_GGUF_U64,
+                            HG_GGUF_I64,
+                            HG_GGUF_F64,
+                            HG_GGUF_TYPES,
 } hg_gguf_type;
 
 typedef struct hg_gguf_array {
@@ -62,7 +62,7 @@ typedef struct hg_gguf_kv {
 typedef struct hg_gguf_tensor {
     hg_str name;
     uint32_t rank;
-    uint32_t type; /* ggml's number */
+    uint32_t type;                    /* ggml's number */
     uint64_t shape[HG_GGUF_RANK_MAX]; /* innermost first; unused ones are 1 */
     uint64_t elements;
     uint64_t offset; /* from the start of the file */

@@ -24,28 +24,28 @@
 #define HG_SAFETENSORS_RANK_MAX    32
 
 /* One line per type: HG_DTYPE(name as it stands in the file, bits of one element). */
-#define HG_DTYPES(X)                                                                                          \
-    X(BOOL, 8)                                                                                                \
-    X(F4, 4)                                                                                                  \
-    X(F6_E2M3, 6)                                                                                             \
-    X(F6_E3M2, 6)                                                                                             \
-    X(U8, 8)                                                                                                  \
-    X(I8, 8)                                                                                                  \
-    X(F8_E5M2, 8)                                                                                             \
-    X(F8_E4M3, 8)                                                                                             \
-    X(F8_E8M0, 8)                                                                                             \
-    X(F8_E4M3FNUZ, 8)                                                                                         \
-    X(F8_E5M2FNUZ, 8)                                                                                         \
-    X(I16, 16)                                                                                                \
-    X(U16, 16)                                                                                                \
-    X(F16, 16)                                                                                                \
-    X(BF16, 16)                                                                                               \
-    X(I32, 32)                                                                                                \
-    X(U32, 32)                                                                                                \
-    X(F32, 32)                                                                                                \
-    X(C64, 64)                                                                                                \
-    X(F64, 64)                                                                                                \
-    X(I64, 64)                                                                                                \
+#define HG_DTYPES(X)  \
+    X(BOOL, 8)        \
+    X(F4, 4)          \
+    X(F6_E2M3, 6)     \
+    X(F6_E3M2, 6)     \
+    X(U8, 8)          \
+    X(I8, 8)          \
+    X(F8_E5M2, 8)     \
+    X(F8_E4M3, 8)     \
+    X(F8_E8M0, 8)     \
+    X(F8_E4M3FNUZ, 8) \
+    X(F8_E5M2FNUZ, 8) \
+    X(I16, 16)        \
+    X(U16, 16)        \
+    X(F16, 16)        \
+    X(BF16, 16)       \
+    X(I32, 32)        \
+    X(U32, 32)        \
+    X(F32, 32)        \
+    X(C64, 64)        \
+    X(F64, 64)        \
+    X(I64, 64)        \
     X(U64, 64)
 
 typedef enum hg_dtype {
@@ -71,7 +71,8 @@ typedef struct hg_tensor {
 typedef struct hg_safetensors hg_safetensors;
 
 /* The header of a file of `size` bytes of which the first `len` are at `bytes` (len = size for a mapped file). Copies what it keeps. */
-hangar_code hg_safetensors_parse(const uint8_t *bytes, uint64_t len, uint64_t size, hg_safetensors **out, hangar_err *err);
+hangar_code hg_safetensors_parse(const uint8_t *bytes, uint64_t len, uint64_t size, hg_safetensors **out,
+                                 hangar_err *err);
 /* The same for a file: reads its header alone. Errors begin with the file's base name. */
 hangar_code hg_safetensors_open(const char *path, hg_safetensors **out, hangar_err *err);
 void hg_safetensors_free(hg_safetensors *st);
@@ -80,7 +81,7 @@ void hg_safetensors_auto_free(hg_safetensors **st); /* for HG_AUTO */
 /* Tensors in the order of their bytes. */
 size_t hg_safetensors_count(const hg_safetensors *st);
 const hg_tensor *hg_safetensors_at(const hg_safetensors *st, size_t index);
-/* By name, in constant time; NULL when there is none. */
+/* By name, by bisection; NULL when there is none. */
 const hg_tensor *hg_safetensors_get(const hg_safetensors *st, const char *name);
 uint64_t hg_safetensors_parameters(const hg_safetensors *st); /* elements of all tensors */
 uint64_t hg_safetensors_size(const hg_safetensors *st);       /* of the file */
@@ -94,10 +95,10 @@ const char *hg_safetensors_metadata(const hg_safetensors *st, const char *key);
 #define HG_SHARDS_FILES_MAX ((size_t)10000)
 
 typedef struct hg_shards {
-    char **files; /* distinct, in the order of their first mention; each a clean relative path */
+    char **files; /* distinct, sorted; each a clean relative path */
     size_t count;
     uint64_t total_size; /* metadata.total_size; 0 = not said */
-    hg_json *doc;        /* the index itself: hg_shards_file reads it */
+    hg_json *doc;        /* the index itself; weight_map is an object of name: file */
 } hg_shards;
 /* INVALID when weight_map is missing, empty, or names what is not a clean path to a .safetensors file. That the files are members of
  * the same snapshot is for the caller to check. */

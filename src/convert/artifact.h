@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a conversion leaves for hangar itself: HOME/artifacts/models--ORG--NAME/{commit}/onnx/ with
+ *
+ *   hangar.json                                    the manifest, see docs/formats/onnx.md
+ *   model.onnx | encoder_model.onnx, decoder_model_merged.onnx
+ *   *.safetensors                                  only when the weights are of 16 bits ("placed")
+ *
+ * The folder appears whole (a rename) or not at all. A graph finds its weights in one of two ways:
+ * - mapped (all used weights are F32): nothing is placed. Each weight's external location is the graph's own file name, and whoever loads
+ *   the graph maps the snapshot's safetensors file and hands the weight over by name (AddInitializer), as `initializers` lists it.
+ * - placed: the safetensors file lies beside the graph under the external location, `initializers` is empty, the engine reads it itself.
+ */
+#ifndef HG_CONVERT_ARTIFACT_H
+#define HG_CONVERT_ARTIFACT_H
+
+#include "base/json.h"
+#include "store/store.h"
+
+#define HG_ARTIFACT_KIND     "onnx"
+#define HG_ARTIFACT_MANIFEST "hangar.json"
+#define HG_ARTIFACT_FORMAT   1
+
+typedef struct hg_artifact {
+    char *dir;             /* absolute */
+    hg_json *doc;          /* hangar.json */
+    const hg_jval *root;   /* its outermost object */
+    char **files;          /* for each entry of "weights": the absolute real path of the file (snapshot's, or the placed one) */
+    size_t file_count;
+} hg_artifact;
+
+/*
+ * Opens the artifact of a snapshot and holds it to the files it stands on: every weight file is there with the size it had, every initializer
+ * lies inside its file and is as long as its shape says. NOT_FOUND when nothing was converted; INVALID when it is damaged (convert again).
+ */
+hangar_code hg_artifact_open(const hg_store *s, const hg_snapshot *snap, hg_artifact **out, hangar_err *err);
+void hg_artifact_free(hg_artifact *a);
+void hg_artifact_auto_free(hg_artifact **a); /* for HG_AUTO */
+/* "whisper", "bert". */
+const char *hg_artifact_architecture(const hg_artifact *a);
+/*
+ * Writes into the open object of a LOAD frame:
+ *   "folder": "/abs/.../onnx"              where the graphs (and placed weights) lie
+ *   "files": ["/abs/real/path", ...]       to be mapped read-only; empty when the weights are placed
+ *   "graphs": [{"name": "encoder_model", "path": "/abs/.../encoder_model.onnx", "initializers": [
+ *       {"name": "model.encoder.conv1.weight", "file": 0, "offset": 81920, "bytes": 3072, "dtype": "F32", "shape": [64, 4, 3]}]}]
+ * `file` counts in "files"; `offset` is from the start of that file; dtype is always F32.
+ */
+void hg_artifact_load_members(const hg_artifact *a, hg_jw *w);
+
+#endif
