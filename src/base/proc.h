@@ -5,7 +5,7 @@
  *
  * A child gets: fd 3 = its end of a socketpair (SOCK_STREAM) to the parent, /dev/null as stdin, stdout and stderr
  * into a pipe of which the last HG_PROC_TAIL bytes are kept for the error message. PR_SET_PDEATHSIG(SIGKILL) is set;
- * the child checks that its parent still lives.
+ * the child checks that its parent still lives. It dies with the process, not with the thread that started it.
  */
 #ifndef HG_BASE_PROC_H
 #define HG_BASE_PROC_H
