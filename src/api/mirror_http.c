@@ -168,7 +168,7 @@ hg_range_kind hg_range_parse(const char *header, uint64_t size, uint64_t *out_fi
         a = tail < size ? size - tail : 0;
     } else {
         if (!hg_u64_parse(first, &a) || (s.len > 0 && !hg_u64_parse(s, &b))) return HG_RANGE_NONE;
-        if (b < a) return HG_RANGE_NONE;
+        if (s.len > 0 && b < a) return HG_RANGE_NONE;
         if (a >= size) return HG_RANGE_BAD;
         if (b >= size) b = size - 1;
     }
