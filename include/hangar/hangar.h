@@ -40,7 +40,7 @@ typedef struct hangar_options {
     size_t size;
     const char *config;   /* configuration file; else $HANGAR_CONFIG, else $XDG_CONFIG_HOME/hangar/hangar.yaml */
     const char *home;     /* hangar's own data;   else $HANGAR_HOME, else $XDG_DATA_HOME/hangar                */
-    const char *cache;    /* the Hub cache;       else the file's models.cache.path, $HF_HUB_CACHE, $HF_HOME/hub */
+    const char *cache;    /* the Hub cache;       else $HF_HUB_CACHE, the file's models.cache.path, $HF_HOME/hub */
     const char *endpoint; /* the Hub;             else $HF_ENDPOINT, else https://huggingface.co               */
     const char *token;    /* the Hub's token;     else $HF_TOKEN, else the token file                          */
 } hangar_options;

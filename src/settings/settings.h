@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The settings: one line of settings.def each, read from (later wins) defaults, the YAML file, the environment, the caller's
- * options. The only room that knows the YAML library (libyaml). An unknown key, a wrong type, a value out of range is an error
- * with file, line and column: never ignored. The seed's configuration (models.cache.path/max_size/retention,
- * models.download.concurrent/timeout/retries, models.conversion.optimization_level/enable_quantization/target_platform) is
- * accepted as it stands.
+ * The settings: one line of settings.def each, read from (later wins) defaults, the YAML file, the environment, the
+ * caller's options. HF_HOME only moves the defaults of the cache and the token file, so the YAML file wins over it;
+ * HF_HUB_CACHE wins over the YAML file. The only room that knows the YAML library (libyaml). An unknown key, a wrong
+ * type, a value out of range is an error with file, line and column: never ignored.
  */
 #ifndef HG_SETTINGS_SETTINGS_H
 #define HG_SETTINGS_SETTINGS_H
@@ -17,32 +16,35 @@
 
 typedef struct hg_settings {
     /* where things are; absolute paths, never NULL, no trailing slash */
-    char *file;       /* the configuration file that was read, or "" */
-    char *home;       /* hangar's own data: $HANGAR_HOME, else $XDG_DATA_HOME/hangar, else ~/.local/share/hangar */
-    char *cache;      /* the Hub cache (HF_HUB_CACHE, HF_HOME/hub, ~/.cache/huggingface/hub) */
+    char *file;  /* the configuration file that was read, or "" */
+    char *home;  /* hangar's own data: $HANGAR_HOME, else $XDG_DATA_HOME/hangar, else ~/.local/share/hangar */
+    char *cache; /* the Hub cache (HF_HUB_CACHE, HF_HOME/hub, ~/.cache/huggingface/hub) */
     /* the Hub */
-    char *endpoint;   /* no trailing slash */
-    char *token;      /* "" = none; never logged, never shown */
-    bool offline;     /* HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE */
+    char *endpoint;      /* no trailing slash */
+    char *token;         /* "" = none; never logged, never shown */
+    char *token_file;    /* where the token is looked for: HF_TOKEN_PATH, else HF_HOME/token */
+    char *token_problem; /* why that file, though there, gave no token; "" = nothing is wrong */
+    bool offline;        /* HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE */
     /* models.cache */
     uint64_t cache_max_size; /* 0 = no limit */
     double cache_retention;  /* seconds; 0 = for ever */
     /* models.download */
-    int64_t concurrent;      /* streams at the same time over all files, 1..64; default 8 */
-    double timeout;          /* seconds for a whole pull; 0 = no limit (the default) */
-    double stall_timeout;    /* seconds without a byte before a stream is given up; default 30 */
-    double connect_timeout;  /* seconds; default 10 (HF_HUB_ETAG_TIMEOUT) */
-    int64_t retries;         /* further tries of one request after the first, 0..100; default 5; progress refills them */
-    uint64_t range_size;     /* bytes per range of a big file; default 64 MiB, 1 MiB..4 GiB */
-    uint64_t limit_rate;     /* bytes per second; 0 = none */
+    int64_t concurrent;     /* streams at the same time over all files, 1..64; default 8 */
+    double timeout;         /* seconds for a whole pull; 0 = no limit (the default) */
+    double stall_timeout;   /* seconds without a byte before a stream is given up; default 30 */
+    double connect_timeout; /* seconds; default 10 (HF_HUB_ETAG_TIMEOUT) */
+    int64_t
+        retries; /* further tries of one request after the first, 0..100; default 5; progress refills them */
+    uint64_t range_size; /* bytes per range of a big file; default 64 MiB, 1 MiB..4 GiB */
+    uint64_t limit_rate; /* bytes per second; 0 = none */
     /* models.conversion (used by later work; read and kept) */
     char *optimization_level; /* "O0".."O3" */
     bool enable_quantization;
-    char *target_platform;    /* "auto", "cpu", "gpu" */
+    char *target_platform; /* "auto", "cpu", "gpu" */
     /* engine */
-    int64_t threads;          /* per runner; 0 = the usable cores */
-    double load_timeout;      /* seconds a runner may take to load; default 180 */
-    double step_timeout;      /* seconds a runner may go without progress; default 120 */
+    int64_t threads;     /* per runner; 0 = the usable cores */
+    double load_timeout; /* seconds a runner may take to load; default 180 */
+    double step_timeout; /* seconds a runner may go without progress; default 120 */
 } hg_settings;
 
 /* Reads everything. options may be NULL. */
