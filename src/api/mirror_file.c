@@ -99,6 +99,9 @@ static enum MHD_Result send_file(hg_request *r, const hg_mirror_file *f, int fd,
     if (kind == HG_RANGE_PART)
         hg_answer_headerf(a, MHD_HTTP_HEADER_CONTENT_RANGE, "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, first,
                           first + length - 1, f->size);
+    if (f->size == 0 && wanted)
+        hg_answer_header(a, MHD_HTTP_HEADER_CONTENT_RANGE,
+                         "bytes */0"); /* the npm client asks so for a size */
     hg_answer_header(a, MHD_HTTP_HEADER_ACCEPT_RANGES, "bytes");
     hg_answer_headerf(a, MHD_HTTP_HEADER_ETAG, "\"%s\"", tag);
     hg_answer_header(a, MHD_HTTP_HEADER_CONTENT_TYPE, type_of(f));
