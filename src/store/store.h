@@ -22,7 +22,7 @@
 
 #include <stdint.h>
 
-#define HG_REPO_MAX 200
+#define HG_REPO_MAX     200
 #define HG_REVISION_MAX 256
 
 /* ORG/NAME[@REVISION][:FILE], checked. */
@@ -48,14 +48,14 @@ const char *hg_store_home(const hg_store *s);
 /* ---- reading ---- */
 
 typedef struct hg_snapshot_file {
-    char *path;    /* in the repository */
+    char *path; /* in the repository */
     uint64_t size;
-    hg_oid oid;    /* oid.hex is "" for a plain file that no digest names */
+    hg_oid oid; /* oid.hex is "" for a plain file that no digest names */
 } hg_snapshot_file;
 typedef struct hg_snapshot {
     hg_ref ref;
     char commit[41];
-    char *dir;     /* absolute path of snapshots/{commit} */
+    char *dir;               /* absolute path of snapshots/{commit} */
     hg_snapshot_file *files; /* sorted by path */
     size_t count;
     uint64_t size; /* each blob once */
@@ -84,14 +84,19 @@ char *hg_blob_lock_path(const hg_store *s, const char *repo, const hg_oid *oid);
 bool hg_blob_have(const hg_store *s, const char *repo, const hg_oid *oid, uint64_t size);
 /*
  * Makes a partial file, whose hash was proved by the caller, visible as its blob: fsync, mode 0666 & ~umask, rename (an existing blob
- * stays and wins), fsync of the folder.
+ * of the same size stays and wins; one of another size is damaged and replaced), fsync of the folder. When fsync fails, the partial is removed:
+ * its bytes can no longer be vouched for.
  */
-hangar_code hg_blob_publish(hg_store *s, const char *repo, const hg_oid *oid, const char *partial, hangar_err *err);
+hangar_code hg_blob_publish(hg_store *s, const char *repo, const hg_oid *oid, const char *partial,
+                            hangar_err *err);
 /* snapshots/{commit}/{path} -> the blob. path passed hg_path_check. */
-hangar_code hg_snapshot_link(hg_store *s, const char *repo, const char *commit, const char *path, const hg_oid *oid,
-                             hangar_err *err);
+hangar_code hg_snapshot_link(hg_store *s, const char *repo, const char *commit, const char *path,
+                             const hg_oid *oid, hangar_err *err);
+/* Makes all links of a commit durable; hg_revision_write does it too. Call one of them before a revision is reported as fetched. */
+hangar_code hg_snapshot_sync(hg_store *s, const char *repo, const char *commit, hangar_err *err);
 /* refs/{revision} = commit, atomically; nothing for a revision that is a commit. */
-hangar_code hg_revision_write(hg_store *s, const char *repo, const char *revision, const char *commit, hangar_err *err);
+hangar_code hg_revision_write(hg_store *s, const char *repo, const char *revision, const char *commit,
+                              hangar_err *err);
 
 /* ---- whole store ---- */
 
@@ -101,7 +106,9 @@ typedef void hg_describe_fn(void *ctx, const hg_snapshot *snap, hg_jw *w);
 hangar_code hg_store_list(hg_store *s, hg_describe_fn *describe, void *ctx, char **out_json, hangar_err *err);
 hangar_code hg_store_remove(hg_store *s, const hg_ref *ref, char **out_json, hangar_err *err);
 /* ref NULL = all. */
-hangar_code hg_store_verify(hg_store *s, const hg_ref *ref, hangar_job *job, char **out_json, hangar_err *err);
-hangar_code hg_store_add(hg_store *s, const char *path, const char *name, hangar_job *job, char **out_json, hangar_err *err);
+hangar_code hg_store_verify(hg_store *s, const hg_ref *ref, hangar_job *job, char **out_json,
+                            hangar_err *err);
+hangar_code hg_store_add(hg_store *s, const char *path, const char *name, hangar_job *job, char **out_json,
+                         hangar_err *err);
 
 #endif

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The listing. What takes time (looking at every file, reading headers of weights) is remembered in the index under a
+ * stamp made of the times of the folders involved, so that a listing of a thousand models looks at folders only. What was
+ * newly found out is put into the index in batches, after it was found out: nobody waits for it.
+ */
+#include "base/clock.h"
+#include "hangar/hangar.h"
+#include "store/internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+/* Goes up whenever the meaning of the remembered facts changes. */
+#define FACTS_REVISION "1"
+/* A snapshot with more folders is not remembered. */
+#define FACTS_DIRS_MAX 64
+/* So many new facts are held back before they are written. */
+#define PENDING_MAX 256
+
+typedef struct pending {
+    char repo[HG_REPO_MAX];
+    char commit[41];
+    char *stamp, *dirs, *facts;
+} pending;
+
+typedef struct listing {
+    hg_store *s;
+    hg_db *db;
+    hg_describe_fn *describe;
+    void *ctx;
+    hg_jw *w;
+    pending *news;
+    size_t news_len, news_cap;
+} listing;
+
+static void flush(listing *l)
+{
+    if (l->news_len) hg_db_begin(l->db);
+    for (size_t i = 0; i < l->news_len; i++) {
+        pending *p = &l->news[i];
+        hg_db_facts_put(l->db, p->repo, p->commit, p->stamp, hg_str_of(p->dirs), hg_str_of(p->facts));
+        free(p->stamp);
+        free(p->dirs);
+        free(p->facts);
+    }
+    if (l->news_len) hg_db_commit(l->db);
+    l->news_len = 0;
+}
+
+/* Version of who described, then the times. Empty when it must not be remembered. */
+static void make_stamp(const listing *l, const char *repo, const char *commit, hg_str dirs, hg_buf *out)
+{
+    hg_snapshot_stamp(l->s, repo, commit, dirs, out);
+    if (out->len) hg_buf_puts(out, HANGAR_VERSION "/" FACTS_REVISION);
+}
+
+/* Takes over facts. Whatever goes wrong here only costs time later. */
+static void remember(listing *l, const char *repo, const char *commit, hg_str dirs, const hg_buf *stamp,
+                     char *facts)
+{
+    if (!l->db || stamp->len == 0 || hg_buf_check(stamp, NULL) != HANGAR_OK ||
+        !hg_grow((void **)&l->news, &l->news_cap, l->news_len + 1, sizeof *l->news)) {
+        free(facts);
+        return;
+    }
+    pending *p = &l->news[l->news_len];
+    *p = (pending){.stamp = hg_strdup(hg_buf_text(stamp)),
+                   .dirs = hg_strndup(dirs.ptr, dirs.len),
+                   .facts = facts};
+    memcpy(p->repo, repo, strlen(repo) + 1);
+    memcpy(p->commit, commit, sizeof p->commit);
+    if (!p->stamp || !p->dirs) {
+        free(p->stamp);
+        free(p->dirs);
+        free(p->facts);
+        return;
+    }
+    l->news_len++;
+    if (l->news_len == PENDING_MAX) flush(l);
+}
+
+/* Copies the members of a document into the open object. */
+static void write_members(hg_jw *w, hg_str text)
+{
+    hg_json *doc = NULL;
+    if (hg_json_parse(text, NULL, &doc, NULL) != HANGAR_OK) return;
+    for (hg_json_iter it = hg_json_iter_of(hg_json_root(doc)); hg_json_next(&it);) {
+        char key[64];
+        snprintf(key, sizeof key, "%.*s", HG_STR_ARG(it.key));
+        hg_jw_val(w, key, it.val);
+    }
+    hg_json_free(doc);
+}
+
+/* What the index knows, if it still holds; "" otherwise. */
+static void recall(const listing *l, const char *repo, const char *commit, hg_buf *out)
+{
+    hg_buf dirs, stamp;
+    hg_buf_init(&dirs, HG_DB_TEXT_MAX);
+    hg_buf_init(&stamp, 64 * HG_KIB);
+    if (l->db && hg_db_facts_dirs(l->db, repo, commit, &dirs)) {
+        make_stamp(l, repo, commit, hg_buf_view(&dirs), &stamp);
+        if (stamp.len) (void)hg_db_facts_get(l->db, repo, commit, hg_buf_text(&stamp), out);
+    }
+    hg_buf_deinit(&dirs);
+    hg_buf_deinit(&stamp);
+}
+
+/* The folders below a snapshot, a line each; false when there are too many to remember. */
+static bool snapshot_dirs(const hg_snapshot *snap, hg_buf *out)
+{
+    hg_entries all;
+    if (hg_entries_read(snap->dir, &all, NULL) != HANGAR_OK) return false;
+    size_t count = all.dir_len;
+    for (size_t i = 0; i < count && count <= FACTS_DIRS_MAX; i++) {
+        if (i) hg_buf_putc(out, '\n');
+        hg_buf_puts(out, all.dirs[i]);
+        if (strchr(all.dirs[i], '\n')) count = SIZE_MAX;
+    }
+    hg_entries_deinit(&all);
+    return count <= FACTS_DIRS_MAX;
+}
+
+/* Looks at the snapshot itself. The stamp is taken before, so that a change meanwhile makes it stale at once. */
+static hangar_code find_out(listing *l, const hg_repo *repo, const char *commit, char **out, hangar_err *err)
+{
+    hg_ref ref = {0};
+    HG_AUTO(hg_snapshot_auto_free) hg_snapshot *snap = NULL;
+    snprintf(ref.repo, sizeof ref.repo, "%s", repo->name);
+    const char *rev = hg_repo_rev_of(repo, commit);
+    snprintf(ref.revision, sizeof ref.revision, "%s", commit);
+    hangar_code code = hg_snapshot_open(l->s, &ref, &snap, err);
+    if (code != HANGAR_OK) return code;
+    if (rev) snprintf(snap->ref.revision, sizeof snap->ref.revision, "%s", rev);
+    hg_buf dirs, stamp;
+    hg_buf_init(&dirs, HG_DB_TEXT_MAX);
+    hg_buf_init(&stamp, 64 * HG_KIB);
+    if (snapshot_dirs(snap, &dirs)) make_stamp(l, repo->name, commit, hg_buf_view(&dirs), &stamp);
+    HG_AUTO(hg_jw_auto_free) hg_jw *w = hg_jw_new();
+    hg_jw_obj(w, NULL);
+    hg_jw_u64(w, "size", snap->size);
+    hg_jw_u64(w, "files", snap->count);
+    if (w && l->describe) l->describe(l->ctx, snap, w);
+    code = w ? hg_jw_finish(w, false, out, err) : hg_fail_memory(err);
+    char *facts = code == HANGAR_OK ? hg_strdup(*out) : NULL;
+    if (facts) remember(l, repo->name, commit, hg_buf_view(&dirs), &stamp, facts);
+    hg_buf_deinit(&dirs);
+    hg_buf_deinit(&stamp);
+    return code;
+}
+
+static void write_modified(listing *l, const char *repo, const char *commit)
+{
+    struct stat st;
+    char text[24];
+    HG_AUTO(hg_auto_free) char *dir = hg_commit_dir(l->s, repo, commit);
+    bool known = dir && stat(dir, &st) == 0;
+    hg_jw_text(l->w, "modified", known ? hg_time_format((int64_t)st.st_mtim.tv_sec, text) : NULL);
+}
+
+static hangar_code list_commit(listing *l, const hg_repo *repo, const char *commit, hangar_err *err)
+{
+    char text[HG_REPO_MAX + HG_REVISION_MAX];
+    hg_buf known;
+    HG_AUTO(hg_auto_free) char *found = NULL;
+    hangar_code code = HANGAR_OK;
+    hg_buf_init(&known, HG_DB_TEXT_MAX);
+    recall(l, repo->name, commit, &known);
+    if (known.len == 0) code = find_out(l, repo, commit, &found, err);
+    if (code == HANGAR_OK) {
+        const char *rev = hg_repo_rev_of(repo, commit);
+        hg_ref_text(repo->name, rev, commit, text);
+        hg_jw_obj(l->w, NULL);
+        hg_jw_text(l->w, "ref", text);
+        hg_jw_text(l->w, "repo", repo->name);
+        hg_jw_text(l->w, "revision", rev);
+        hg_jw_text(l->w, "commit", commit);
+        write_members(l->w, found ? hg_str_of(found) : hg_buf_view(&known));
+        write_modified(l, repo->name, commit);
+        hg_jw_end(l->w);
+    }
+    hg_buf_deinit(&known);
+    /* Empty, or removed while it was looked at. */
+    return code == HANGAR_E_NOT_FOUND ? HANGAR_OK : code;
+}
+
+/* Commits in the order of their names (main first), those without one last. */
+static hangar_code list_repo(void *ctx, const hg_repo *repo, hangar_err *err)
+{
+    listing *l = ctx;
+    hangar_code code = HANGAR_OK;
+    HG_AUTO(hg_auto_free) bool *done = hg_calloc(repo->commit_len, sizeof *done);
+    if (!done) return hg_fail_memory(err);
+    for (size_t r = 0; r <= repo->rev_len; r++) {
+        for (size_t c = 0; code == HANGAR_OK && c < repo->commit_len; c++) {
+            if (done[c] || (r < repo->rev_len && !hg_streq(repo->revs[r].commit, repo->commits[c]))) continue;
+            done[c] = true;
+            code = list_commit(l, repo, repo->commits[c], err);
+        }
+    }
+    return hg_wrap(err, code, "%s", repo->name);
+}
+
+hangar_code hg_store_list(hg_store *s, hg_describe_fn *describe, void *ctx, char **out_json, hangar_err *err)
+{
+    HG_AUTO(hg_jw_auto_free) hg_jw *w = hg_jw_new();
+    if (!w) return hg_fail_memory(err);
+    listing l = {.s = s, .db = hg_store_db(s), .describe = describe, .ctx = ctx, .w = w};
+    hg_jw_obj(w, NULL);
+    hg_jw_text(w, "cache", s->cache);
+    hg_jw_arr(w, "models");
+    hangar_code code = hg_store_each(s, list_repo, &l, err);
+    flush(&l);
+    free(l.news);
+    return code == HANGAR_OK ? hg_jw_finish(w, false, out_json, err) : code;
+}
