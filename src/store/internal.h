@@ -115,9 +115,11 @@ hangar_code hg_repo_read(const hg_store *s, const char *repo, hg_repo *out, hang
 void hg_repo_deinit(hg_repo *r);
 /* The best name of a commit: "main", else the first by name, else NULL. */
 const char *hg_repo_rev_of(const hg_repo *r, const char *commit);
-/* Calls fn for each repository of the store, sorted by name. */
+/* Calls fn for each repository of the store, sorted by name; for one that cannot be read, and for one where fn ends with anything
+ * but CANCELLED or NO_MEMORY, calls bad and goes on: one damaged repository costs that repository only. */
 typedef hangar_code hg_repo_fn(void *ctx, const hg_repo *repo, hangar_err *err);
-hangar_code hg_store_each(const hg_store *s, hg_repo_fn *fn, void *ctx, hangar_err *err);
+typedef void hg_repo_bad_fn(void *ctx, const char *repo, const hangar_err *why);
+hangar_code hg_store_each(const hg_store *s, hg_repo_fn *fn, hg_repo_bad_fn *bad, void *ctx, hangar_err *err);
 /* The commit that a revision leads to, by its ref or because it is one. NOT_FOUND names the command that fetches it. */
 hangar_code hg_revision_read(const hg_store *s, const hg_ref *ref, char out_commit[41], hangar_err *err);
 /* "org/name", "org/name@v1", "org/name@{commit}" for a commit's best name. */

@@ -31,6 +31,7 @@ typedef struct listing {
     hg_describe_fn *describe;
     void *ctx;
     hg_jw *w;
+    hg_jw *bad; /* repositories that could not be read */
     pending *news;
     size_t news_len, news_cap;
 } listing;
@@ -200,19 +201,44 @@ static hangar_code list_repo(void *ctx, const hg_repo *repo, hangar_err *err)
             code = list_commit(l, repo, repo->commits[c], err);
         }
     }
-    return hg_wrap(err, code, "%s", repo->name);
+    return code;
+}
+
+static void list_bad(void *ctx, const char *repo, const hangar_err *why)
+{
+    listing *l = ctx;
+    hg_jw_obj(l->bad, NULL);
+    hg_jw_text(l->bad, "repo", repo);
+    hg_jw_text(l->bad, "message", why->msg);
+    hg_jw_end(l->bad);
+}
+
+/* The second list, made meanwhile, goes into the first document. */
+static hangar_code write_problems(listing *l, hangar_err *err)
+{
+    HG_AUTO(hg_auto_free) char *text = NULL;
+    HG_AUTO(hg_json_auto_free) hg_json *doc = NULL;
+    hangar_code code = hg_jw_finish(l->bad, false, &text, err);
+    if (code == HANGAR_OK) code = hg_json_parse(hg_str_of(text), NULL, &doc, err);
+    if (code != HANGAR_OK) return code;
+    hg_jw_end(l->w);
+    hg_jw_val(l->w, "problems", hg_json_root(doc));
+    return HANGAR_OK;
 }
 
 hangar_code hg_store_list(hg_store *s, hg_describe_fn *describe, void *ctx, char **out_json, hangar_err *err)
 {
     HG_AUTO(hg_jw_auto_free) hg_jw *w = hg_jw_new();
-    if (!w) return hg_fail_memory(err);
-    listing l = {.s = s, .db = hg_store_db(s), .describe = describe, .ctx = ctx, .w = w};
+    HG_AUTO(hg_jw_auto_free) hg_jw *bad = hg_jw_new();
+    if (!w || !bad) return hg_fail_memory(err);
+    hg_jw_arr(bad, NULL);
+    listing l = {.s = s, .db = hg_store_db(s), .describe = describe, .ctx = ctx, .w = w, .bad = bad};
     hg_jw_obj(w, NULL);
     hg_jw_text(w, "cache", s->cache);
     hg_jw_arr(w, "models");
-    hangar_code code = hg_store_each(s, list_repo, &l, err);
+    hangar_code code = hg_store_each(s, list_repo, list_bad, &l, err);
     flush(&l);
     free(l.news);
+    if (code == HANGAR_OK) code = write_problems(&l, err);
     return code == HANGAR_OK ? hg_jw_finish(w, false, out_json, err) : code;
 }

@@ -305,17 +305,25 @@ static int name_order(const void *a, const void *b)
     return strcmp(a, b);
 }
 
-hangar_code hg_store_each(const hg_store *s, hg_repo_fn *fn, void *ctx, hangar_err *err)
+hangar_code hg_store_each(const hg_store *s, hg_repo_fn *fn, hg_repo_bad_fn *bad, void *ctx, hangar_err *err)
 {
     folders f = {0};
     hangar_code code = list_maybe(s->cache, folder_entry, &f, err);
     if (f.len) qsort(f.names, f.len, sizeof *f.names, name_order);
     for (size_t i = 0; code == HANGAR_OK && i < f.len; i++) {
         hg_repo repo;
-        code = hg_repo_read(s, f.names[i], &repo, err);
-        if (code != HANGAR_OK) break;
-        code = fn(ctx, &repo, err);
-        hg_repo_deinit(&repo);
+        hangar_err why = {0};
+        code = hg_repo_read(s, f.names[i], &repo, &why);
+        if (code == HANGAR_OK) {
+            code = fn(ctx, &repo, &why);
+            hg_repo_deinit(&repo);
+        }
+        if (code == HANGAR_E_CANCELLED || code == HANGAR_E_NO_MEMORY) {
+            if (err) *err = why;
+        } else if (code != HANGAR_OK) {
+            bad(ctx, f.names[i], &why);
+            code = HANGAR_OK;
+        }
     }
     free(f.names);
     return code;
