@@ -12,6 +12,7 @@
 
 /* See hangar_model_download for events, result and errors. */
 hangar_code hg_hub_pull(const hg_settings *settings, hg_store *store, const hg_ref *ref,
-                        const hangar_download_options *options, hangar_job *job, char **out_json, hangar_err *err);
+                        const hangar_download_options *options, hangar_job *job, char **out_json,
+                        hangar_err *err);
 
 #endif

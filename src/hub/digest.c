@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A proof is in the queue, or a thread is at it (busy), or it has ended, or nothing is to be done for it. While it is
+ * busy the thread works without the mutex; `ready` is the only thing the owner changes then. Whoever wants to set a
+ * proof back waits until it is not busy.
+ */
+#include "hub/digest.h"
+
+#include "base/buf.h"
+#include "base/fsx.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define BLOCK   (256 * HG_KIB) /* read at once */
+#define PIECE   (16 * HG_MIB)  /* hashed before another file gets its turn */
+#define FLUSH   (8 * HG_MIB)   /* handed to the disk at once, ahead of the fsync */
+#define STACK   (256 * HG_KIB)
+#define THREADS 8
+
+/* One thread and the memory it reads into. */
+typedef struct worker {
+    hg_prover *p;
+    pthread_t thread;
+    char *block;
+} worker;
+
+struct hg_prover {
+    pthread_mutex_t mutex;
+    pthread_cond_t work; /* something in the queue, or the end */
+    pthread_cond_t idle; /* a proof is no longer busy */
+    worker workers[THREADS];
+    unsigned count;
+    atomic_bool stop;
+    hg_proof *first, *last; /* the queue */
+    hg_proof *ended;        /* a list of those that were not handed out */
+    hg_store *store;
+    const char *repo;
+    void (*wake)(void *);
+    void *ctx;
+};
+
+/* Puts a proof at the end of the queue. */
+static void enqueue(hg_prover *p, hg_proof *proof)
+{
+    if (proof->queued || proof->busy || proof->ended) return;
+    proof->queued = true;
+    proof->next = NULL;
+    if (p->last) p->last->next = proof;
+    else p->first = proof;
+    p->last = proof;
+    pthread_cond_signal(&p->work);
+}
+
+static hg_proof *dequeue(hg_prover *p)
+{
+    hg_proof *proof = p->first;
+    p->first = proof->next;
+    if (!p->first) p->last = NULL;
+    proof->queued = false;
+    return proof;
+}
+
+/* Asks the disk to begin with what has been hashed, so that the fsync at the end finds little to do. */
+static void flush_ahead(hg_proof *proof)
+{
+    uint64_t len = proof->hashed - proof->flushed;
+    if (len < FLUSH) return;
+    sync_file_range(proof->fd, (off_t)proof->flushed, (off_t)len, SYNC_FILE_RANGE_WRITE);
+    proof->flushed = proof->hashed;
+}
+
+/* Hashes up to a PIECE of what is ready. */
+static hangar_code hash_piece(hg_prover *p, hg_proof *proof, char *block, hangar_err *err)
+{
+    uint64_t stop = proof->hashed + PIECE;
+    if (!proof->hash) proof->hash = hg_hash_new(proof->oid.kind, proof->size);
+    if (!proof->hash) return hg_fail_memory(err);
+    for (;;) {
+        uint64_t ready = atomic_load_explicit(&proof->ready, memory_order_acquire);
+        uint64_t left = ready > proof->hashed ? ready - proof->hashed : 0;
+        if (left == 0 || proof->hashed >= stop || atomic_load(&p->stop)) return HANGAR_OK;
+        size_t len = left < BLOCK ? (size_t)left : BLOCK;
+        hangar_code code = hg_pread_all(proof->fd, block, len, proof->hashed, err);
+        if (code != HANGAR_OK) return code;
+        hg_hash_add(proof->hash, block, len);
+        proof->hashed += len;
+        flush_ahead(proof);
+    }
+}
+
+/* All bytes are hashed: compares, and publishes. */
+static void conclude(hg_prover *p, hg_proof *proof)
+{
+    struct stat st;
+    hangar_code code = hg_hash_finish(proof->hash, proof->actual, &proof->err);
+    proof->end = HG_PROOF_FAILED;
+    if (code != HANGAR_OK) return;
+    if (!hg_streq(proof->actual, proof->oid.hex)) {
+        proof->end = HG_PROOF_WRONG;
+        return;
+    }
+    if (fstat(proof->fd, &st) == 0 && st.st_nlink == 0) {
+        proof->end = HG_PROOF_LOST;
+        return;
+    }
+    code = hg_blob_publish(p->store, p->repo, &proof->oid, proof->partial, &proof->err);
+    proof->end = code == HANGAR_OK            ? HG_PROOF_PUBLISHED
+                 : code == HANGAR_E_NOT_FOUND ? HG_PROOF_LOST
+                                              : HG_PROOF_FAILED;
+}
+
+/* One turn for a proof, outside the mutex. True when it has ended. */
+static bool work_on(hg_prover *p, hg_proof *proof, char *block)
+{
+    if (hash_piece(p, proof, block, &proof->err) != HANGAR_OK) {
+        proof->end = HG_PROOF_FAILED;
+        return true;
+    }
+    if (proof->hashed < proof->size || atomic_load(&p->stop)) return false;
+    conclude(p, proof);
+    return true;
+}
+
+static void *prover_main(void *arg)
+{
+    worker *w = arg;
+    hg_prover *p = w->p;
+    pthread_mutex_lock(&p->mutex);
+    while (!atomic_load(&p->stop)) {
+        if (!p->first) {
+            pthread_cond_wait(&p->work, &p->mutex);
+            continue;
+        }
+        hg_proof *proof = dequeue(p);
+        proof->busy = true;
+        pthread_mutex_unlock(&p->mutex);
+        bool ended = work_on(p, proof, w->block);
+        pthread_mutex_lock(&p->mutex);
+        proof->busy = false;
+        proof->ended = ended;
+        if (ended) {
+            proof->next = p->ended;
+            p->ended = proof;
+            p->wake(p->ctx);
+        } else if (atomic_load_explicit(&proof->ready, memory_order_acquire) > proof->hashed) {
+            enqueue(p, proof);
+        }
+        pthread_cond_broadcast(&p->idle);
+    }
+    pthread_mutex_unlock(&p->mutex);
+    return NULL;
+}
+
+hangar_code hg_prover_open(unsigned threads, hg_store *store, const char *repo, void (*wake)(void *),
+                           void *ctx, hg_prover **out, hangar_err *err)
+{
+    hg_prover *p = hg_calloc(1, sizeof *p);
+    pthread_attr_t attr;
+    if (!p) return hg_fail_memory(err);
+    p->store = store;
+    p->repo = repo;
+    p->wake = wake;
+    p->ctx = ctx;
+    pthread_mutex_init(&p->mutex, NULL);
+    pthread_cond_init(&p->work, NULL);
+    pthread_cond_init(&p->idle, NULL);
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, STACK);
+    if (threads > THREADS) threads = THREADS;
+    for (; p->count < threads; p->count++) {
+        worker *w = &p->workers[p->count];
+        w->p = p;
+        w->block = malloc(BLOCK);
+        if (!w->block || pthread_create(&w->thread, &attr, prover_main, w) != 0) {
+            free(w->block);
+            break;
+        }
+    }
+    pthread_attr_destroy(&attr);
+    if (p->count == 0) {
+        hg_prover_close(p);
+        return hg_fail(err, HANGAR_E_NO_MEMORY, "no thread could be started");
+    }
+    *out = p;
+    return HANGAR_OK;
+}
+
+void hg_prover_stop(hg_prover *p)
+{
+    if (!p) return;
+    pthread_mutex_lock(&p->mutex);
+    atomic_store(&p->stop, true);
+    pthread_cond_broadcast(&p->work);
+    pthread_mutex_unlock(&p->mutex);
+    for (unsigned i = 0; i < p->count; i++) {
+        pthread_join(p->workers[i].thread, NULL);
+        free(p->workers[i].block);
+    }
+    p->count = 0;
+}
+
+void hg_prover_close(hg_prover *p)
+{
+    if (!p) return;
+    hg_prover_stop(p);
+    pthread_cond_destroy(&p->idle);
+    pthread_cond_destroy(&p->work);
+    pthread_mutex_destroy(&p->mutex);
+    free(p);
+}
+
+void hg_prover_nudge(hg_prover *p, hg_proof *proof)
+{
+    pthread_mutex_lock(&p->mutex);
+    enqueue(p, proof);
+    pthread_mutex_unlock(&p->mutex);
+}
+
+/* Takes a proof out of a list that ends with NULL. */
+static void unlink_proof(hg_proof **list, hg_proof *proof)
+{
+    for (; *list; list = &(*list)->next) {
+        if (*list != proof) continue;
+        *list = proof->next;
+        return;
+    }
+}
+
+void hg_prover_reset(hg_prover *p, hg_proof *proof)
+{
+    pthread_mutex_lock(&p->mutex);
+    while (proof->busy) pthread_cond_wait(&p->idle, &p->mutex);
+    if (proof->queued) {
+        unlink_proof(&p->first, proof);
+        p->last = p->first;
+        while (p->last && p->last->next) p->last = p->last->next;
+    }
+    if (proof->ended) unlink_proof(&p->ended, proof);
+    proof->queued = proof->ended = false;
+    proof->hashed = proof->flushed = 0;
+    hg_hash_free(proof->hash);
+    proof->hash = NULL;
+    proof->err = (hangar_err){0};
+    pthread_mutex_unlock(&p->mutex);
+}
+
+hg_proof *hg_prover_poll(hg_prover *p)
+{
+    pthread_mutex_lock(&p->mutex);
+    hg_proof *proof = p->ended;
+    if (proof) p->ended = proof->next;
+    pthread_mutex_unlock(&p->mutex);
+    return proof;
+}
