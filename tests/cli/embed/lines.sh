@@ -1,0 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+# a line of numbers per text
+hub
+have hangar-labs/tiny-embed
+hangar embed hangar-labs/tiny-embed "Hello" "Good morning" 2>/dev/null | wc -lw | tr -s " "

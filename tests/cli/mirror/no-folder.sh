@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: Apache-2.0
+# a folder that is not there
+hangar mirror none

@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: Apache-2.0
+# a misspelt option gets a hint
+hangar pull a/b --includ x

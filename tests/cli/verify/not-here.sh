@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: Apache-2.0
+# a model that is not in the store
+hangar verify hangar-labs/none
