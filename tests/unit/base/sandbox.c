@@ -18,7 +18,7 @@
 
 #include <cmocka.h>
 
-static char *inside, *outside; /* two files; the first is in the readable folder */
+static const char *inside, *outside; /* two files; the first is in the readable folder */
 static int level;
 
 /* Runs `try` caged in a child; its result is the child's exit code. */
