@@ -308,7 +308,8 @@ static hangar_code store_item(add *a, item *it, hangar_err *err)
     if (!temp) return hg_fail_memory(err);
     hangar_code code = hg_open_regular(it->source, &from, &it->size, err);
     if (code != HANGAR_OK) return code;
-    HG_AUTO(hg_auto_close) int to = open(temp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+    HG_AUTO(hg_auto_close)
+    int to = open(temp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, HG_STORE_FILE_MODE);
     if (to < 0) return hg_fail_errno(err, errno, "%s", temp);
     code = fill(a, it, from, to, err);
     if (code == HANGAR_OK) code = hg_blob_publish(a->s, a->repo, &it->oid, temp, err);

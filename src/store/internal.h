@@ -21,6 +21,9 @@
 #define HG_STORE_DEPTH_MAX 32
 /* What a partial of hangar's ends with, behind its digest. */
 #define HG_PARTIAL_SUFFIX ".hangar.incomplete"
+/* Before the umask: nothing here is ever writable for everybody, not even with umask 000. */
+#define HG_STORE_DIR_MODE  0775
+#define HG_STORE_FILE_MODE 0664
 /* Temporary files of a run that ended before it could remove them are taken away when they are that old, in seconds. */
 #define HG_STORE_SWEEP_AGE 3600.0
 

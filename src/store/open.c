@@ -39,7 +39,7 @@ hangar_code hg_store_open(const char *cache, const char *home, hg_store **out, h
     s->umask = read_umask();
     /* A home that cannot be made is no reason not to read: whoever has to write there will say so. */
     hangar_err why = {0};
-    if (hg_mkdirs(s->home, 0777, &why) != HANGAR_OK) hg_log(HG_LOG_WARN, "store", "%s", why.msg);
+    if (hg_mkdirs(s->home, HG_STORE_DIR_MODE, &why) != HANGAR_OK) hg_log(HG_LOG_WARN, "store", "%s", why.msg);
     *out = s;
     return HANGAR_OK;
 }

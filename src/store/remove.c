@@ -296,7 +296,8 @@ static hangar_code write_plan(removal *r, const hg_repo *repo, const char *plan_
     for (size_t i = 0; i < mine.len; i++) hg_buf_printf(out, "%s\n", mine.items[i]);
     free(mine.items);
     if (code == HANGAR_OK) code = hg_buf_check(out, err);
-    return code == HANGAR_OK ? hg_write_file(plan_path, hg_buf_text(out), out->len, 0666, err) : code;
+    return code == HANGAR_OK ? hg_write_file(plan_path, hg_buf_text(out), out->len, HG_STORE_FILE_MODE, err)
+                             : code;
 }
 
 /* What one resumption is about. */

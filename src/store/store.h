@@ -83,7 +83,7 @@ char *hg_blob_lock_path(const hg_store *s, const char *repo, const hg_oid *oid);
 /* The blob is there with that size. */
 bool hg_blob_have(const hg_store *s, const char *repo, const hg_oid *oid, uint64_t size);
 /*
- * Makes a partial file, whose hash was proved by the caller, visible as its blob: fsync, mode 0666 & ~umask, rename (an existing blob
+ * Makes a partial file, whose hash was proved by the caller, visible as its blob: fsync, mode 0664 & ~umask, rename (an existing blob
  * of the same size stays and wins; one of another size is damaged and replaced), fsync of the folder. When fsync fails, the partial is removed:
  * its bytes can no longer be vouched for.
  */

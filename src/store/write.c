@@ -35,10 +35,10 @@ static hangar_code make_folders(const hg_store *s, const char *repo, hangar_err 
 {
     static const char *const parts[] = {"blobs", "refs", "snapshots"};
     HG_AUTO(hg_auto_free) char *locks = hg_repo_locks_dir(s, repo);
-    hangar_code code = locks ? hg_mkdirs(locks, 0777, err) : hg_fail_memory(err);
+    hangar_code code = locks ? hg_mkdirs(locks, HG_STORE_DIR_MODE, err) : hg_fail_memory(err);
     for (size_t i = 0; code == HANGAR_OK && i < HG_LEN(parts); i++) {
         HG_AUTO(hg_auto_free) char *dir = hg_repo_part(s, repo, parts[i]);
-        code = dir ? hg_mkdirs(dir, 0777, err) : hg_fail_memory(err);
+        code = dir ? hg_mkdirs(dir, HG_STORE_DIR_MODE, err) : hg_fail_memory(err);
     }
     return code;
 }
@@ -49,7 +49,7 @@ static hangar_code make_tag(const hg_store *s, hangar_err *err)
     if (!path) return hg_fail_memory(err);
     if (hg_is_file(path)) return HANGAR_OK;
     hg_out *out;
-    hangar_code code = hg_out_open(path, 0666, &out, err);
+    hangar_code code = hg_out_open(path, HG_STORE_FILE_MODE, &out, err);
     if (code != HANGAR_OK) return code;
     hg_out_write(out, tag_text, sizeof tag_text - 1);
     return hg_out_commit(out, true, err);
@@ -115,7 +115,7 @@ static hangar_code settle_partial(const hg_store *s, const char *partial, uint64
     if (fd < 0 || fstat(fd, &st) != 0) return hg_fail_errno(err, errno, "%s", partial);
     if (!S_ISREG(st.st_mode)) return hg_fail(err, HANGAR_E_INVALID, "%s: not a regular file", partial);
     *out_size = (uint64_t)st.st_size;
-    if (fchmod(fd, 0666 & ~s->umask) != 0 && errno != EPERM && errno != EOPNOTSUPP)
+    if (fchmod(fd, HG_STORE_FILE_MODE & ~s->umask) != 0 && errno != EPERM && errno != EOPNOTSUPP)
         return hg_fail_errno(err, errno, "%s", partial);
     if (fsync(fd) == 0) return HANGAR_OK;
     /* The kernel may have dropped the pages: these bytes can no longer be vouched for. */
@@ -186,10 +186,11 @@ static hangar_code place_copy(const char *blob, const char *path, hangar_err *er
 static hangar_code make_link(const hg_store *s, const char *repo, const char *blob, const char *target,
                              const char *path, hangar_err *err)
 {
-    if (symlink(target, path) == 0 || (errno == EEXIST && link_is(path, target))) return HANGAR_OK;
-    if (errno == EPERM || errno == EOPNOTSUPP || errno == ENOSYS) return place_copy(blob, path, err);
-    if (errno == EEXIST) return swap_link(s, repo, target, path, err);
-    return hg_fail_errno(err, errno, "linking %s", path);
+    if (symlink(target, path) == 0) return HANGAR_OK;
+    int sys = errno;
+    if (sys == EEXIST) return link_is(path, target) ? HANGAR_OK : swap_link(s, repo, target, path, err);
+    if (sys == EPERM || sys == EOPNOTSUPP || sys == ENOSYS) return place_copy(blob, path, err);
+    return hg_fail_errno(err, sys, "linking %s", path);
 }
 
 hangar_code hg_snapshot_link(hg_store *s, const char *repo, const char *commit, const char *path,
@@ -207,7 +208,7 @@ hangar_code hg_snapshot_link(hg_store *s, const char *repo, const char *commit, 
     code = hg_repo_lock(s, repo, &lock, err);
     if (code == HANGAR_OK && !hg_is_file(blob))
         code = hg_fail(err, HANGAR_E_NOT_FOUND, "%s: its blob was removed meanwhile", path);
-    if (code == HANGAR_OK) code = hg_mkdirs(dir, 0777, err);
+    if (code == HANGAR_OK) code = hg_mkdirs(dir, HG_STORE_DIR_MODE, err);
     if (code == HANGAR_OK) code = make_link(s, repo, blob, target, at, err);
     hg_lock_release(&lock);
     return code;
@@ -238,13 +239,13 @@ static hangar_code write_ref(const hg_store *s, const char *repo, const char *pa
     HG_AUTO(hg_auto_free) char *stage = hg_stage_path(s, repo);
     HG_AUTO(hg_auto_free) char *dir = hg_path_dir(path);
     if (!stage || !dir) return hg_fail_memory(err);
-    int fd = open(stage, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+    int fd = open(stage, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, HG_STORE_FILE_MODE);
     if (fd < 0) return hg_fail_errno(err, errno, "writing %s", path);
     hangar_code code = hg_write_all(fd, commit, 40, err);
     if (code == HANGAR_OK && fsync(fd) != 0) code = hg_fail_errno(err, errno, "writing %s", path);
     if (close(fd) != 0 && code == HANGAR_OK && errno != EINTR)
         code = hg_fail_errno(err, errno, "writing %s", path);
-    if (code == HANGAR_OK) code = hg_mkdirs(dir, 0777, err);
+    if (code == HANGAR_OK) code = hg_mkdirs(dir, HG_STORE_DIR_MODE, err);
     if (code == HANGAR_OK && rename(stage, path) != 0) code = hg_fail_errno(err, errno, "writing %s", path);
     if (code != HANGAR_OK) {
         unlink(stage);
@@ -269,6 +270,6 @@ hangar_code hg_revision_write(hg_store *s, const char *repo, const char *revisio
     snprintf(ref.repo, sizeof ref.repo, "%s", repo);
     snprintf(ref.revision, sizeof ref.revision, "%s", revision);
     if (hg_revision_read(s, &ref, now, NULL) == HANGAR_OK && hg_streq(now, commit)) return HANGAR_OK;
-    code = hg_mkdirs(locks, 0777, err);
+    code = hg_mkdirs(locks, HG_STORE_DIR_MODE, err);
     return code == HANGAR_OK ? write_ref(s, repo, path, commit, err) : code;
 }
