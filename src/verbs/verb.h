@@ -18,13 +18,17 @@ typedef struct hg_verb hg_verb;
 
 /* One running call, given by the face (the command line, later the daemon). */
 typedef struct hg_call {
-    hangar *h;          /* NULL for verbs with HG_VERB_NO_HANDLE */
-    hangar_job *job;    /* never NULL */
-    const void *args;   /* the verb's own struct */
-    bool json;          /* the answer is for a program: no streaming to people */
+    hangar *h;        /* NULL for verbs with HG_VERB_NO_HANDLE */
+    hangar_job *job;  /* never NULL */
+    const void *args; /* the verb's own struct */
+    bool json;        /* the answer is for a program: no streaming to people */
+    bool interactive; /* a person sits at a terminal: questions may be asked */
     void *face;
     /* Reads one line from the person (prompt shown when it is a terminal); false at the end of input. For sessions. */
     bool (*ask)(void *face, const char *prompt, hg_buf *line);
+    /* A job for the next turn of a session, which the person may end without ending the session. It lives until the next
+     * call of this; NULL when out of memory. */
+    hangar_job *(*turn)(void *face);
     /* Blocks until the person ends it (Ctrl-C). For servers. */
     void (*wait)(void *face);
     /* A line for people now, not part of the document (stderr). */
@@ -41,13 +45,14 @@ enum {
     HG_VERB_STREAMS = 2,   /* its TEXT events are the answer: shown as they come        */
     HG_VERB_PROGRESS = 4,  /* long work: bars on a terminal, lines or JSON events else  */
     HG_VERB_NO_JSON = 8,   /* has no document                                           */
+    HG_VERB_BYTES = 16,    /* its progress counts bytes; else steps                     */
 };
 
 struct hg_verb {
     const char *name;
-    const char *group;         /* heading in `hangar help`: "Models", "Convert", "Use", "Machine" */
-    const char *summary;       /* one line */
-    const char *about;         /* the help page's text, paragraphs separated by an empty line */
+    const char *group;          /* heading in `hangar help`: "Models", "Convert", "Use", "Machine" */
+    const char *summary;        /* one line */
+    const char *about;          /* the help page's text, paragraphs separated by an empty line */
     const hg_example *examples; /* ends with {0}; at least one */
     const hg_param *params;     /* ends with {0} */
     size_t args_size;
@@ -56,6 +61,10 @@ struct hg_verb {
     hangar_code (*run)(hg_call *call, char **out_json, hangar_err *err);
     void (*show)(const hg_jval *result, hg_view *view); /* NULL with HG_VERB_NO_JSON */
 };
+
+#define HG_VERB(name) extern const hg_verb hg_verb_##name;
+#include "verbs/verbs.def"
+#undef HG_VERB
 
 /* All verbs in the order of verbs.def; NULL-terminated. */
 const hg_verb *const *hg_verb_all(void);

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "verbs/chat.h"
+
+#include "base/job.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+
+#define LINE_MAX_BYTES HG_MIB
+
+typedef struct chat {
+    hg_call *call;
+    hangar_message *turns; /* the contents are ours */
+    size_t count, cap;
+    size_t kept; /* how many /clear leaves: the system's message */
+} chat;
+
+static hangar_code add(chat *c, const char *role, const char *content, hangar_err *err)
+{
+    char *copy = hg_strdup(content);
+    if (!copy || !hg_grow((void **)&c->turns, &c->cap, c->count + 1, sizeof *c->turns)) {
+        free(copy);
+        return hg_fail_memory(err);
+    }
+    c->turns[c->count++] = (hangar_message){role, copy};
+    return HANGAR_OK;
+}
+
+static void cut_back(chat *c, size_t count)
+{
+    while (c->count > count) free((char *)c->turns[--c->count].content);
+}
+
+/* Ends the answer's line and keeps what was said, also of an answer that was stopped. */
+static hangar_code keep_answer(chat *c, hangar_job *job, const char *text, hangar_err *err)
+{
+    hg_json *doc = NULL;
+    hangar_code code = text ? hg_json_parse(hg_str_of(text), NULL, &doc, err) : HANGAR_OK;
+    const char *answer = hg_json_text_or(hg_json_get(hg_json_root(doc), "text"), "");
+    size_t len = strlen(answer);
+    if (len == 0 || answer[len - 1] != '\n') hg_job_text(job, HG_STR("\n"));
+    if (code == HANGAR_OK) code = add(c, "assistant", answer, err);
+    hg_json_free(doc);
+    return code;
+}
+
+static bool ends_session(hangar_code code)
+{
+    return code == HANGAR_E_ENGINE || code == HANGAR_E_NO_MEMORY || code == HANGAR_E_INTERNAL;
+}
+
+/* One question and its answer. */
+static hangar_code answer(chat *c, hangar_model *model, const hangar_generate_options *options,
+                          const char *question, hangar_err *err)
+{
+    size_t before = c->count;
+    hangar_job *job = c->call->turn ? c->call->turn(c->call->face) : c->call->job;
+    if (!job) return hg_fail_memory(err);
+    hangar_code code = add(c, "user", question, err);
+    if (code != HANGAR_OK) return code;
+    char *text = NULL;
+    code = hangar_generate(model, c->turns, c->count, options, job, &text, err);
+    bool stopped = code == HANGAR_E_CANCELLED && !hangar_job_is_cancelled(c->call->job);
+    if (code == HANGAR_OK || stopped) {
+        code = keep_answer(c, job, text, err);
+    } else if (code != HANGAR_E_CANCELLED && !ends_session(code)) {
+        cut_back(c, before);
+        c->call->say(c->call->face, err ? err->msg : hangar_code_text(code));
+        code = HANGAR_OK;
+    }
+    hangar_free(text);
+    return code;
+}
+
+/* Does what a line that begins with / says; false: it is the end. */
+static bool command(chat *c, const char *line)
+{
+    if (hg_streq(line, "/bye") || hg_streq(line, "/exit") || hg_streq(line, "/quit")) return false;
+    if (hg_streq(line, "/clear")) {
+        cut_back(c, c->kept);
+        c->call->say(c->call->face, "the conversation begins anew");
+    } else if (hg_streq(line, "/help") || hg_streq(line, "/?")) {
+        c->call->say(c->call->face, "/clear  forget the conversation");
+        c->call->say(c->call->face, "/bye    end the session (so does Ctrl-D)");
+        c->call->say(c->call->face, "Ctrl-C  stop an answer");
+    } else {
+        c->call->say(c->call->face, "there is no such command; /help lists them");
+    }
+    return true;
+}
+
+hangar_code hg_chat(hg_call *call, hangar_model *model, const hangar_generate_options *options,
+                    const char *system, hangar_err *err)
+{
+    chat c = {.call = call};
+    hg_buf line;
+    hg_buf_init(&line, LINE_MAX_BYTES);
+    hangar_code code = system ? add(&c, "system", system, err) : HANGAR_OK;
+    c.kept = c.count;
+    if (code == HANGAR_OK) call->say(call->face, "/help lists the commands, /bye ends");
+    while (code == HANGAR_OK && call->ask(call->face, ">>> ", &line)) {
+        hg_str text = hg_str_trim(hg_buf_view(&line));
+        if (hg_buf_check(&line, err) != HANGAR_OK) {
+            call->say(call->face, err->msg);
+        } else if (memchr(text.ptr, '\0', text.len) || !hg_utf8_valid(text)) {
+            call->say(call->face, "this line is not UTF-8 text");
+        } else if (text.len) {
+            line.data[(size_t)(text.ptr - line.data) + text.len] = '\0';
+            if (text.ptr[0] != '/') code = answer(&c, model, options, text.ptr, err);
+            else if (!command(&c, text.ptr)) break;
+        }
+        hg_buf_reset(&line);
+    }
+    if (code == HANGAR_OK) code = hg_job_check(call->job, err);
+    cut_back(&c, 0);
+    free(c.turns);
+    hg_buf_deinit(&line);
+    return code;
+}

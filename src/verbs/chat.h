@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A conversation at a terminal: the part of `hangar run` without a prompt. */
+#ifndef HG_VERBS_CHAT_H
+#define HG_VERBS_CHAT_H
+
+#include "verbs/verb.h"
+
+/*
+ * Reads a line, answers it, keeps both, until /bye or the end of input. `system` may be NULL. Ctrl-C during an answer ends that
+ * answer alone. A turn that fails is told and forgotten; only an engine that is gone, lack of memory or a cancel end the session
+ * with an error.
+ */
+hangar_code hg_chat(hg_call *call, hangar_model *model, const hangar_generate_options *options,
+                    const char *system, hangar_err *err);
+
+#endif

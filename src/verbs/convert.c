@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "verbs/verb.h"
+#include "verbs/words.h"
+
+typedef struct convert_args {
+    const char *ref;
+    const char *out;
+    bool link, reflink, copy;
+    int64_t opset;
+} convert_args;
+
+static const hg_param params[] = {
+    {.name = "ref",
+     .type = HG_TEXT,
+     .at = offsetof(convert_args, ref),
+     .positional = true,
+     .required = true,
+     .help = "the model, with its weights as safetensors"},
+    {.name = "out",
+     .type = HG_TEXT,
+     .at = offsetof(convert_args, out),
+     .metavar = "DIR",
+     .help = "write a folder for other tools; when left out the result is kept for hangar itself"},
+    {.name = "link",
+     .type = HG_FLAG,
+     .at = offsetof(convert_args, link),
+     .help = "in DIR: hard-link the weights (no space; some tools refuse linked files)"},
+    {.name = "reflink",
+     .type = HG_FLAG,
+     .at = offsetof(convert_args, reflink),
+     .help = "in DIR: share the weights' blocks (no space; needs btrfs, xfs or the like)"},
+    {.name = "copy", .type = HG_FLAG, .at = offsetof(convert_args, copy), .help = "in DIR: copy the weights"},
+    {.name = "opset",
+     .type = HG_INT,
+     .at = offsetof(convert_args, opset),
+     .min = 1,
+     .max = 1000,
+     .help = "the ONNX operator set to write for (17 when left out)"},
+    {0}};
+
+static const hg_example examples[] = {{"hangar convert hangar-labs/whisper-digits",
+                                       "make the ONNX graphs that hangar runs itself"},
+                                      {"hangar convert org/name --out ./name-onnx --copy",
+                                       "a folder that transformers.js loads"},
+                                      {0}};
+
+static hangar_code run(hg_call *call, char **out_json, hangar_err *err)
+{
+    const convert_args *a = call->args;
+    hangar_convert_options options = HANGAR_CONVERT_OPTIONS_INIT;
+    if (a->link + a->reflink + a->copy > 1)
+        return hg_fail(err, HANGAR_E_USAGE, "--link, --reflink and --copy exclude each other");
+    if ((a->link || a->reflink || a->copy) && !a->out)
+        return hg_fail(
+            err, HANGAR_E_USAGE,
+            "--link, --reflink and --copy say how the weights come into --out DIR, which is missing");
+    options.out = a->out;
+    options.opset = (int)a->opset;
+    if (a->link) options.place = HANGAR_PLACE_LINK;
+    if (a->reflink) options.place = HANGAR_PLACE_REFLINK;
+    if (a->copy) options.place = HANGAR_PLACE_COPY;
+    return hangar_onnx_convert(call->h, a->ref, &options, call->job, out_json, err);
+}
+
+static void show(const hg_jval *r, hg_view *view)
+{
+    const char *ref = hg_json_text_or(hg_json_get(r, "ref"), "?");
+    const char *placed = hg_json_text(hg_json_path(r, "weights", "placed", NULL));
+    hg_words w, t;
+    hg_view_line(view, HG_GOOD, "✓ %s converted in %s", ref, hg_seconds_words(&t, hg_json_get(r, "seconds")));
+    hg_view_field(view, "architecture", hg_json_text(hg_json_get(r, "architecture")));
+    hg_view_field(view, "written", hg_size_words(&w, hg_json_get(r, "bytes_written")));
+    if (placed)
+        hg_view_fieldf(view, "weights", "%s, %s", placed,
+                       hg_size_words(&w, hg_json_path(r, "weights", "bytes", NULL)));
+    hg_view_field(view, "path", hg_json_text(hg_json_get(r, "path")));
+    hg_view_line(view, HG_PLAIN, "%s", "");
+    hg_view_table(view, "~GRAPH|>NODES|>SIZE");
+    for (hg_json_iter it = hg_json_iter_of(hg_json_get(r, "graphs")); hg_json_next(&it);) {
+        hg_view_cell(view, HG_PLAIN, "%s", hg_json_text_or(hg_json_get(it.val, "file"), "-"));
+        hg_view_cell(view, HG_PLAIN, "%s", hg_count_words(&t, hg_json_get(it.val, "nodes")));
+        hg_view_cell(view, HG_PLAIN, "%s", hg_size_words(&w, hg_json_get(it.val, "bytes")));
+    }
+    hg_view_table_end(view);
+    hg_view_line(view, HG_PLAIN, "%s", "");
+    hg_view_line(view, HG_DIM, "hangar validate %s proves that it is right", ref);
+}
+
+const hg_verb hg_verb_convert = {
+    .name = "convert",
+    .group = "Convert",
+    .summary = "turn a safetensors checkpoint into ONNX",
+    .about =
+        "Builds the ONNX graphs of the model. The weights are not rewritten: the graphs refer to them where "
+        "they lie in the "
+        "safetensors file, so a conversion takes milliseconds and kilobytes whatever the size of the model.\n"
+        "\n"
+        "With --out the result is a folder of its own: configuration and tokenizer on top, graphs in onnx/ "
+        "under the "
+        "names that transformers.js expects, the weights placed beside them (reflinked where the file system "
+        "can, else "
+        "hard-linked, else copied, unless an option says how).",
+    .examples = examples,
+    .params = params,
+    .args_size = sizeof(convert_args),
+    .flags = HG_VERB_PROGRESS,
+    .run = run,
+    .show = show,
+};
