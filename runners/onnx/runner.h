@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The ONNX runner: the graphs of one model held by ONNX Runtime, answering the calls of engine/onnx_ops.h. One thread speaks to hangar; the engine
+ * has its own. Everything that comes in a frame, and every tensor that a graph gives back, is checked before it is used.
+ */
+#ifndef HG_RUNNER_ONNX_H
+#define HG_RUNNER_ONNX_H
+
+#include "base/err.h"
+#include "base/fsx.h"
+#include "base/json.h"
+#include "engine/onnx_ops.h"
+#include "format/mel.h"
+
+#include <onnxruntime_c_api.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* An input or output of a graph. dims: -1 = any length. */
+typedef struct hg_port {
+    char *name;
+    ONNXTensorElementDataType type;
+    size_t rank;
+    int64_t dims[HG_ONNX_RANK_MAX];
+} hg_port;
+
+typedef struct hg_ports {
+    hg_port *items;
+    size_t count;
+} hg_ports;
+
+typedef struct hg_graph {
+    char *name;
+    OrtSession *session;
+    hg_ports ins, outs;
+    OrtValue **weights; /* the initializers that lie in our mappings */
+    size_t weight_count;
+} hg_graph;
+
+typedef struct hg_onnx {
+    int fd; /* the socket to hangar */
+    const OrtApi *api;
+    OrtEnv *env;
+    OrtMemoryInfo *cpu;
+    OrtAllocator *allocator; /* the engine's own, never freed */
+    int threads;
+    bool prepack;
+    bool loaded;
+    int sandbox; /* hg_sandbox_enter's level */
+    hg_map *maps;
+    size_t map_count;
+    hg_graph graphs[HG_ONNX_GRAPHS_MAX];
+    size_t graph_count;
+    hg_mel *mel; /* of the last call that needed one */
+    int mel_bins;
+} hg_onnx;
+
+/* session.c */
+hangar_code hg_onnx_init(hg_onnx *o, hangar_err *err);
+void hg_onnx_deinit(hg_onnx *o);
+/* The engine's own error as ours; frees the status. NULL = OK. */
+hangar_code hg_onnx_check(const hg_onnx *o, OrtStatus *status, const char *what, hangar_err *err);
+/* LOAD: locks itself in (not when `cage` is false: tests), maps the weights, makes the sessions. Sends TICKs on o->fd when it is not negative. */
+hangar_code hg_onnx_load(hg_onnx *o, const hg_jval *load, bool cage, hangar_err *err);
+/* The answer to LOAD; NULL when out of memory. */
+hg_jw *hg_onnx_ready(const hg_onnx *o);
+hg_graph *hg_onnx_graph(hg_onnx *o, const char *name, hangar_err *err); /* NULL: no such graph */
+const hg_port *hg_port_get(const hg_ports *ports, const char *name);    /* NULL: not there */
+
+/* tensor.c */
+/* Bytes of an element; 0 for a type that does not travel. */
+size_t hg_type_size(ONNXTensorElementDataType type);
+const char *hg_type_name(ONNXTensorElementDataType type); /* "F32"; "?" for one that does not travel */
+bool hg_type_parse(const char *name, ONNXTensorElementDataType *out);
+/* Bytes of a tensor; false when that is over `max` or a dimension is negative. */
+bool hg_tensor_bytes(ONNXTensorElementDataType type, const int64_t *dims, size_t rank, uint64_t max,
+                     uint64_t *out);
+/* A tensor over memory of the caller's, which must outlive it. */
+hangar_code hg_tensor_over(const hg_onnx *o, const void *data, uint64_t bytes, const int64_t *dims,
+                           size_t rank, ONNXTensorElementDataType type, OrtValue **out, hangar_err *err);
+/* What a tensor holds. INVALID when its type is another or its rank is. */
+hangar_code hg_tensor_view(const hg_onnx *o, const OrtValue *value, ONNXTensorElementDataType type,
+                           size_t rank, const void **out_data, int64_t *out_dims, hangar_err *err);
+void hg_value_free(const hg_onnx *o, OrtValue **value);
+/* The op "run". *out_bin is the caller's. */
+hangar_code hg_onnx_run(hg_onnx *o, const hg_jval *call, const char *bin, size_t bin_len, hg_jw **out_done,
+                        void **out_bin, size_t *out_len, hangar_err *err);
+/* Values as a DONE frame: names[i] describes values[i]. */
+hangar_code hg_onnx_pack(const hg_onnx *o, OrtValue *const *values, const char *const *names, size_t count,
+                         hg_jw *w, void **out_bin, size_t *out_len, hangar_err *err);
+
+/* audio.c: any file that libav knows, as 16 kHz mono, in a stream */
+typedef struct hg_audio hg_audio;
+/* Reads from `fd` (borrowed, must outlive it; pread, so that its position does not matter). INVALID when it is no audio. */
+hangar_code hg_audio_open(int fd, hg_audio **out, hangar_err *err);
+void hg_audio_close(hg_audio *a);
+/* Seconds that the file says it has; 0 = it does not say. */
+double hg_audio_duration(const hg_audio *a);
+/* Up to `want` samples; fewer only at the end. LIMIT behind HG_ONNX_AUDIO_MAX. */
+hangar_code hg_audio_read(hg_audio *a, float *to, size_t want, size_t *out_got, hangar_err *err);
+
+/* rules.c: which tokens may come next */
+typedef struct hg_rules {
+    int64_t eos;
+    int64_t no_timestamps; /* -1: the model has no timestamps; else they begin behind it */
+    int64_t max_initial;   /* highest first timestamp, as an index; -1 = any */
+    bool timestamps;
+    int64_t *suppress, *begin_suppress;
+    size_t suppress_count, begin_count;
+} hg_rules;
+/* Sets the scores of forbidden tokens to -inf. tokens: what was generated so far, without the prompt. */
+void hg_rules_apply(const hg_rules *r, const int64_t *tokens, size_t count, float *scores, size_t vocab);
+/* log(sum(exp(scores))); -inf when all are. */
+double hg_log_sum(const float *scores, size_t count);
+
+/* decoder.c: the decoder with its cache */
+typedef struct hg_decoder hg_decoder;
+/* hidden: the encoder's output for one window; borrowed, must outlive it. */
+hangar_code hg_decoder_new(hg_onnx *o, hg_graph *graph, OrtValue *hidden, hg_decoder **out, hangar_err *err);
+void hg_decoder_free(hg_decoder *d);
+/*
+ * Feeds `each` tokens to every one of the rows of the batch ([rows][each]). *out_logits is [rows][each][vocab], borrowed until the next step. The first
+ * step has one row.
+ */
+hangar_code hg_decoder_step(hg_decoder *d, const int64_t *ids, size_t each, const float **out_logits,
+                            size_t *out_vocab, hangar_err *err);
+/* Row i becomes what row from[i] was, i < rows. */
+hangar_code hg_decoder_select(hg_decoder *d, const size_t *from, size_t rows, hangar_err *err);
+
+/* search.c */
+typedef struct hg_search {
+    const hg_rules *rules;
+    const int64_t *prompt;
+    size_t prompt_len;
+    size_t max_tokens; /* prompt and answer together */
+    size_t beams;
+    int64_t no_speech; /* id of the token, -1 = none */
+    hangar_code (*between)(void *ctx,
+                           hangar_err *err); /* called before each step; an error ends the search */
+    void *ctx;
+} hg_search;
+typedef struct hg_found {
+    int64_t *tokens; /* the answer without prompt and end; the caller's */
+    size_t count;
+    double average;   /* log probability per token, the end included */
+    double no_speech; /* probability that nobody speaks; 0 = not known */
+} hg_found;
+hangar_code hg_search_run(const hg_search *s, hg_decoder *d, hg_found *out, hangar_err *err);
+
+/* whisper.c */
+/* The op "encode". */
+hangar_code hg_onnx_encode(hg_onnx *o, const hg_jval *call, const char *bin, size_t bin_len, hg_jw **out_done,
+                           void **out_bin, size_t *out_len, hangar_err *err);
+/* The op "transcribe": sends PIECE and TICK on o->fd. audio: the file's descriptor. */
+hangar_code hg_onnx_transcribe(hg_onnx *o, const hg_jval *call, int audio, hg_jw **out_done, hangar_err *err);
+
+#endif
