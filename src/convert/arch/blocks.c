@@ -137,6 +137,15 @@ hg_value *hg_block_add_norm(hg_build *b, const char *name, hg_value *x, hg_value
     return hg_op_add_layer_norm(b->g, name, x, y, scale, shift, (float)eps, sum);
 }
 
+/* A LayerNorm of a stream. */
+hg_value *hg_block_stream_norm(hg_build *b, const char *name, hg_stream *s, uint64_t size, double eps, bool last)
+{
+    if (!s->y) return hg_block_norm(b, name, s->x, size, eps);
+    hg_value *n = hg_block_add_norm(b, name, s->x, s->y, size, eps, last ? NULL : &s->x);
+    s->y = NULL;
+    return n;
+}
+
 /* A lookup; of a 16-bit table only the rows that are used become F32. */
 hg_value *hg_block_embed(hg_build *b, const char *name, hg_value *ids, uint64_t rows, uint64_t width)
 {

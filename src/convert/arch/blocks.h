@@ -25,6 +25,12 @@ hg_value *hg_block_linear(hg_build *b, const char *name, hg_value *x, uint64_t i
  * The old names gamma and beta are found, too. */
 hg_value *hg_block_norm(hg_build *b, const char *name, hg_value *x, uint64_t size, double eps);
 hg_value *hg_block_add_norm(hg_build *b, const char *name, hg_value *x, hg_value *y, uint64_t size, double eps, hg_value **sum);
+/* A residual stream x + y whose sum is not made yet (y NULL: nothing to add), so that it can be made together with the next norm. */
+typedef struct hg_stream {
+    hg_value *x, *y;
+} hg_stream;
+/* norm(x + y); afterwards x is the sum and y is NULL, unless it was the last use of the stream. */
+hg_value *hg_block_stream_norm(hg_build *b, const char *name, hg_stream *s, uint64_t size, double eps, bool last);
 /* table[ids]: ids [B, S] to F32 [B, S, width]. */
 hg_value *hg_block_embed(hg_build *b, const char *name, hg_value *ids, uint64_t rows, uint64_t width);
 /* table[start:end] as F32 [S, width]; start and end are lists of one number. */
