@@ -22,7 +22,8 @@
 #define BARREN_FACTOR  10  /* tries without a byte of its own that a chunk has, times (retries + 1) */
 #define PROVERS        4
 #define BUFFER         (512 * HG_KIB) /* receive buffer of a stream */
-#define BUFFERS_MAX    (8 * HG_MIB)   /* of all streams together */
+#define ROOM           HG_MIB         /* written at once; a power of two */
+#define BUFFERS_MAX    (8 * HG_MIB)   /* of all streams together, for each of the two */
 
 /* ---- failures ---- */
 
@@ -233,6 +234,7 @@ static void open_file(hg_fetch *f, hg_file *file, double now)
         return;
     }
     f->done += file->covered;
+    file->run = f->net->settings->range_size;
     if (file->resumed)
         hg_log(HG_LOG_INFO, "hub", "%s: %" PRIu64 " bytes are there", want->path, file->covered);
     if (want->size == 0 || file->covered) hg_prover_nudge(f->prover, &file->proof);
@@ -300,22 +302,41 @@ static unsigned allowance(hg_fetch *f, hg_file *file, double now)
     return file->allowed;
 }
 
-/* A chunk of an open file that a stream may begin with now, or NULL. */
-static hg_chunk *free_chunk(hg_fetch *f, hg_file *file, double now)
+/* Whether a stream may begin with a chunk now. */
+static bool is_free(const hg_chunk *c, double now)
+{
+    return !c->busy && c->done < c->end - c->start && c->not_before <= now;
+}
+
+/* The end of a run that begins with chunk c: as long as the file's requests shall be, but so that all streams find
+ * something in what is left. */
+static hg_chunk *run_end(hg_fetch *f, hg_file *file, hg_chunk *c, double now)
+{
+    uint64_t share = (file->want->size - file->covered) / f->stream_count;
+    uint64_t run = file->run < share ? file->run : share;
+    hg_chunk *end = file->chunks + file->chunk_count, *last = c;
+    while (last + 1 < end && last[1].end - c->start <= run && last[1].done == 0 && is_free(&last[1], now))
+        last++;
+    return last;
+}
+
+/* A run of chunks of an open file that a stream may begin with now; NULL when there is none. */
+static hg_chunk *free_chunk(hg_fetch *f, hg_file *file, double now, hg_chunk **last)
 {
     if (file->state != HG_FILE_OPEN || file->streams >= allowance(f, file, now)) return NULL;
     for (size_t i = file->front; i < file->chunk_count; i++) {
-        hg_chunk *c = &file->chunks[i];
-        if (!c->busy && c->done < c->end - c->start && c->not_before <= now) return c;
+        if (!is_free(&file->chunks[i], now)) continue;
+        *last = run_end(f, file, &file->chunks[i], now);
+        return &file->chunks[i];
     }
     return NULL;
 }
 
 /* Finds work for one stream: an open file first, then the next one of the queue. */
-static hg_chunk *find_work(hg_fetch *f, double now, hg_file **out)
+static hg_chunk *find_work(hg_fetch *f, double now, hg_file **out, hg_chunk **last)
 {
     for (size_t i = 0; i < f->open_count; i++) {
-        hg_chunk *c = free_chunk(f, f->open[i], now);
+        hg_chunk *c = free_chunk(f, f->open[i], now, last);
         *out = f->open[i];
         if (c) return c;
     }
@@ -323,7 +344,7 @@ static hg_chunk *find_work(hg_fetch *f, double now, hg_file **out)
         hg_file *file = &f->files[f->next++];
         f->open[f->open_count++] = file;
         open_file(f, file, now);
-        hg_chunk *c = file->state == HG_FILE_OPEN ? free_chunk(f, file, now) : NULL;
+        hg_chunk *c = file->state == HG_FILE_OPEN ? free_chunk(f, file, now, last) : NULL;
         *out = file;
         if (c) return c;
     }
@@ -336,9 +357,9 @@ static void schedule(hg_fetch *f, double now)
     for (size_t i = 0; i < f->stream_count && f->err.code == HANGAR_OK; i++) {
         hg_file *file;
         if (f->streams[i].file) continue;
-        hg_chunk *c = find_work(f, now, &file);
+        hg_chunk *last, *c = find_work(f, now, &file, &last);
         if (!c) return;
-        hg_stream_start(&f->streams[i], file, c);
+        hg_stream_start(&f->streams[i], file, c, last);
     }
 }
 
@@ -366,10 +387,11 @@ static int poll_time(const hg_fetch *f, double now)
     return ms < 1 ? 1 : ms;
 }
 
-/* The streams whose requests have ended. */
-static void collect(hg_fetch *f)
+/* The streams whose requests have ended; true when there were any. */
+static bool collect(hg_fetch *f)
 {
     int left;
+    bool any = false;
     for (CURLMsg *m; f->err.code == HANGAR_OK && (m = curl_multi_info_read(f->net->multi, &left));) {
         char *who = NULL;
         if (m->msg != CURLMSG_DONE) continue;
@@ -378,7 +400,9 @@ static void collect(hg_fetch *f)
         hg_request *req = (hg_request *)(void *)who;
         hg_request_stop(req);
         hg_stream_ended(req->ctx, rc);
+        any = true;
     }
+    return any;
 }
 
 /* The loop. The first failure, or OK when all files are done. */
@@ -396,10 +420,10 @@ static hangar_code loop(hg_fetch *f)
         int running;
         refill(f, now);
         curl_multi_perform(f->net->multi, &running);
-        collect(f);
+        bool ended = collect(f);
         check_stalls(f, hg_now());
         tell(f, now, false);
-        if (f->finished == f->count || f->err.code != HANGAR_OK) continue;
+        if (ended) continue; /* their streams are free for more */
         curl_multi_poll(f->net->multi, NULL, 0, poll_time(f, now), NULL);
     }
     return f->err.code;
@@ -430,9 +454,10 @@ static hangar_code begin(hg_fetch *f, hg_plan *plan, hangar_err *err)
         file->proof.size = w->size;
         f->total += w->size;
     }
-    size_t buffer = BUFFERS_MAX / streams < BUFFER ? BUFFERS_MAX / streams : BUFFER;
+    size_t share = BUFFERS_MAX / streams, buffer = share < BUFFER ? share : BUFFER, room = ROOM;
+    while (room > share) room /= 2;
     for (size_t i = 0; i < streams; i++) {
-        hangar_code code = hg_stream_init(&f->streams[i], f, buffer, err);
+        hangar_code code = hg_stream_init(&f->streams[i], f, buffer, room, err);
         if (code != HANGAR_OK) return code;
         f->stream_count++;
     }

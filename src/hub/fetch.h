@@ -10,6 +10,8 @@
  * Invariants: what lies behind chunk.done is not believed; a file is published only after all its bytes, read back from
  * the partial file, gave its digest; the partial file belongs to whoever holds the blob's lock, and has a name of its
  * own where locks do not work.
+ * A request asks for a run of neighbouring chunks, as long as range_size when the server takes its time to answer, shorter
+ * when it answers at once: then the streams stay close together, and the provers close behind them.
  */
 #ifndef HG_HUB_FETCH_H
 #define HG_HUB_FETCH_H
@@ -55,6 +57,7 @@ typedef struct hg_file {
     hg_chunk *chunks;
     size_t chunk_count, front; /* chunks before front are complete */
     uint64_t chunk_size;
+    uint64_t run;     /* bytes that a request should ask for (see stream.c) */
     uint64_t covered; /* sum of done */
     uint64_t told;    /* covered, at the last ITEM event */
     uint64_t best;    /* most that covered ever was */
@@ -84,8 +87,13 @@ typedef struct hg_fetch hg_fetch;
 typedef struct hg_stream {
     hg_fetch *f;
     hg_request req;
-    hg_file *file; /* NULL = idle */
-    hg_chunk *chunk;
+    hg_file *file;   /* NULL = idle */
+    hg_chunk *chunk; /* where it is */
+    hg_chunk *last;  /* where it will end: it has all chunks from `chunk` to here */
+    char *hold;      /* bytes that are not written yet; they belong behind chunk->done */
+    size_t held, room;
+    double head_time; /* when the answer's headers were good */
+    uint64_t taken;   /* bytes of the body since */
     hg_verdict verdict;
     bool direct;     /* began at file->direct */
     char words[160]; /* what is wrong, with BAD, WHOLE and CHANGED */
@@ -141,11 +149,12 @@ void hg_fetch_advance(hg_fetch *f, hg_file *file, hg_chunk *chunk, uint64_t len)
 bool hg_fetch_may_take(hg_fetch *f, size_t len);
 
 /* stream.c */
-hangar_code hg_stream_init(hg_stream *s, hg_fetch *f, size_t buffer, hangar_err *err);
+/* `buffer`: what libcurl receives at once; `room`: what is written at once. */
+hangar_code hg_stream_init(hg_stream *s, hg_fetch *f, size_t buffer, size_t room, hangar_err *err);
 void hg_stream_deinit(hg_stream *s);
-/* Begins to fetch the rest of a free chunk. */
-void hg_stream_start(hg_stream *s, hg_file *file, hg_chunk *chunk);
-/* Gives the chunk back as it is. */
+/* Begins to fetch the rest of a free chunk, and the free ones behind it up to `last`. */
+void hg_stream_start(hg_stream *s, hg_file *file, hg_chunk *chunk, hg_chunk *last);
+/* Gives the chunks back as they are. */
 void hg_stream_drop(hg_stream *s);
 /* libcurl is done with the stream's request. */
 void hg_stream_ended(hg_stream *s, CURLcode rc);

@@ -250,7 +250,7 @@ static hangar_code launch(hg_request *req, hangar_err *err)
     req->own = hg_url_same_origin(&req->url, &net->endpoint);
     req->ignored = 0;
     req->detail[0] = '\0';
-    req->mark_time = hg_now();
+    req->launched = req->mark_time = hg_now();
     req->mark_bytes = req->bytes;
     struct curl_slist *headers = req->own ? net->authorized : net->plain;
     if (curl_easy_setopt(req->easy, CURLOPT_URL, req->url.text) != CURLE_OK ||

@@ -69,7 +69,8 @@ struct hg_request {
     uint64_t bytes;   /* everything that came, headers too */
     uint64_t mark_bytes;
     double mark_time;
-    hangar_err why; /* why the sink or a header broke it off; code OK = it did not */
+    double launched; /* when the request for url was sent */
+    hangar_err why;  /* why the sink or a header broke it off; code OK = it did not */
     char detail[CURL_ERROR_SIZE];
 };
 

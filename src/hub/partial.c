@@ -78,8 +78,9 @@ bool hg_journal_record_read(const uint8_t bytes[HG_JOURNAL_RECORD], uint32_t *ch
 
 uint64_t hg_chunk_size(uint64_t size, uint64_t range)
 {
-    uint64_t least = size / HG_CHUNKS_MAX + 1;
-    return range > least ? range : least;
+    uint64_t least = (size / HG_CHUNKS_MAX / HG_MIB + 1) * HG_MIB;
+    uint64_t usual = range < HG_CHUNK_BYTES ? range : HG_CHUNK_BYTES;
+    return size / HG_CHUNKS_MAX < usual ? usual : least;
 }
 
 hangar_code hg_chunks_make(hg_file *file, uint64_t size, uint64_t chunk_size, hangar_err *err)

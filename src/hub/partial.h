@@ -21,8 +21,10 @@
 #define HG_JOURNAL_HEADER 40
 #define HG_JOURNAL_RECORD 16
 #define HG_CHUNKS_MAX     4096u
+#define HG_CHUNK_BYTES    (8 * HG_MIB)
 
-/* The size of a chunk for a file: `range`, or more when there would be more than HG_CHUNKS_MAX. */
+/* The size of a chunk for a file: HG_CHUNK_BYTES, or `range` when that is less, or more when there would be more than
+ * HG_CHUNKS_MAX. */
 uint64_t hg_chunk_size(uint64_t size, uint64_t range);
 /* Makes the chunks of a file, all empty. */
 hangar_code hg_chunks_make(hg_file *file, uint64_t size, uint64_t chunk_size, hangar_err *err);

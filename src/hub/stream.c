@@ -59,7 +59,7 @@ static hg_verdict check_range(hg_stream *s)
     if (total != s->file->want->size)
         return verdict(s, HG_VERDICT_BAD, "the server has %" PRIu64 " bytes, the list says %" PRIu64, total,
                        s->file->want->size);
-    if (start != c->start + c->done || end != c->end - 1)
+    if (start != c->start + c->done || end != s->last->end - 1)
         return verdict(s, HG_VERDICT_WHOLE, "another range came than was asked for");
     if (r->length_bad || (r->length_known && r->length != end - start + 1))
         return verdict(s, HG_VERDICT_BAD, "Content-Length and Content-Range contradict each other");
@@ -79,7 +79,7 @@ static hg_verdict check_whole(hg_stream *s)
     if (s->chunk->start || file->covered || file->streams != 1)
         return verdict(s, HG_VERDICT_WHOLE, "the whole file came when a range was asked for");
     if (hg_partial_make_whole(file, &s->req.why) != HANGAR_OK) return HG_VERDICT_NONE;
-    s->chunk = &file->chunks[0];
+    s->chunk = s->last = &file->chunks[0];
     s->chunk->busy = true;
     return HG_VERDICT_GO;
 }
@@ -103,6 +103,8 @@ static hg_verdict check_head(hg_stream *s)
                                    .port = s->req.url.port};
         if (!s->file->direct.text || !s->file->direct.host) hg_url_deinit(&s->file->direct);
     }
+    s->head_time = hg_now();
+    s->taken = 0;
     if (!s->file->probed) {
         s->file->probed = true;
         s->file->allowed = 1;
@@ -112,38 +114,79 @@ static hg_verdict check_head(hg_stream *s)
     return v;
 }
 
-/* The sink: bytes of a success. */
+/* Writes what is held to its place, over as many chunks as it reaches. */
+static bool flush(hg_stream *s)
+{
+    hg_chunk *c = s->chunk;
+    size_t held = s->held;
+    s->held = 0;
+    if (held == 0) return true;
+    if (hg_pwrite_all(s->file->fd, s->hold, held, c->start + c->done, &s->req.why) != HANGAR_OK) {
+        hg_wrap(&s->req.why, s->req.why.code, "%s", s->file->partial);
+        return false;
+    }
+    while (held) {
+        uint64_t left = c->end - c->start - c->done;
+        size_t n = held < left ? held : (size_t)left;
+        hg_fetch_advance(s->f, s->file, c, n);
+        held -= n;
+        if (n < left || c == s->last) break;
+        c->busy = false;
+        s->chunk = ++c;
+    }
+    return true;
+}
+
+/* The sink: bytes of a success. They are written in big pieces that end at round places, which file systems like best. */
 static size_t take_bytes(hg_request *req, const char *bytes, size_t len)
 {
     hg_stream *s = req->ctx;
     if (s->verdict == HG_VERDICT_NONE) s->verdict = check_head(s);
     if (s->verdict != HG_VERDICT_GO) return 0;
-    hg_chunk *c = s->chunk;
-    if (len > c->end - c->start - c->done) {
+    uint64_t at = s->chunk->start + s->chunk->done + s->held;
+    if (len > s->last->end - at) {
+        s->held = 0;
         s->verdict = verdict(s, HG_VERDICT_BAD, "the server sends more bytes than it announced");
         return 0;
     }
     if (!hg_fetch_may_take(s->f, len)) return CURL_WRITEFUNC_PAUSE;
-    if (hg_pwrite_all(s->file->fd, bytes, len, c->start + c->done, &req->why) != HANGAR_OK) {
-        hg_wrap(&req->why, req->why.code, "%s", s->file->partial);
-        return 0;
+    s->taken += len;
+    for (size_t left = len; left;) {
+        size_t room = s->room - (size_t)(at % s->room);
+        if (room > s->room - s->held) room = s->room - s->held;
+        size_t n = left < room ? left : room;
+        memcpy(s->hold + s->held, bytes, n);
+        s->held += n;
+        bytes += n;
+        left -= n;
+        at += n;
+        if ((s->held == s->room || at % s->room == 0 || at == s->last->end) && !flush(s)) return 0;
     }
-    hg_fetch_advance(s->f, s->file, c, len);
     return len;
 }
 
 /* ---- life ---- */
 
-hangar_code hg_stream_init(hg_stream *s, hg_fetch *f, size_t buffer, hangar_err *err)
+hangar_code hg_stream_init(hg_stream *s, hg_fetch *f, size_t buffer, size_t room, hangar_err *err)
 {
-    *s = (hg_stream){.f = f};
-    return hg_request_init(&s->req, f->net, buffer, take_bytes, s, err);
+    *s = (hg_stream){.f = f, .room = room, .hold = malloc(room)};
+    if (!s->hold) return hg_fail_memory(err);
+    hangar_code code = hg_request_init(&s->req, f->net, buffer, take_bytes, s, err);
+    if (code == HANGAR_OK) return code;
+    free(s->hold);
+    s->hold = NULL;
+    return code;
 }
 
 void hg_stream_deinit(hg_stream *s)
 {
-    if (s->file) hg_stream_drop(s);
+    if (s->file) {
+        if (s->verdict == HG_VERDICT_GO) flush(s);
+        hg_stream_drop(s);
+    }
     hg_request_deinit(&s->req);
+    free(s->hold);
+    s->hold = NULL;
 }
 
 /* ENDPOINT/REPO/resolve/COMMIT/PATH */
@@ -162,19 +205,21 @@ static hangar_code resolve_url(const hg_fetch *f, const char *path, hg_url *out,
     return code;
 }
 
-void hg_stream_start(hg_stream *s, hg_file *file, hg_chunk *chunk)
+void hg_stream_start(hg_stream *s, hg_file *file, hg_chunk *chunk, hg_chunk *last)
 {
     char range[48] = "";
     hangar_err err = {0};
     hangar_code code;
     uint64_t from = chunk->start + chunk->done;
-    if (from > 0 || chunk->end < file->want->size)
-        snprintf(range, sizeof range, "%" PRIu64 "-%" PRIu64, from, chunk->end - 1);
+    if (from > 0 || last->end < file->want->size)
+        snprintf(range, sizeof range, "%" PRIu64 "-%" PRIu64, from, last->end - 1);
     s->file = file;
     s->chunk = chunk;
+    s->last = last;
+    s->held = 0;
     s->verdict = HG_VERDICT_NONE;
     s->direct = file->direct.text != NULL;
-    chunk->busy = true;
+    for (hg_chunk *c = chunk; c <= last; c++) c->busy = true;
     file->streams++;
     if (s->direct) {
         code = hg_request_start(&s->req, &file->direct, range, &err);
@@ -189,10 +234,11 @@ void hg_stream_start(hg_stream *s, hg_file *file, hg_chunk *chunk)
 void hg_stream_drop(hg_stream *s)
 {
     hg_request_stop(&s->req);
-    s->chunk->busy = false;
+    for (hg_chunk *c = s->chunk; c <= s->last; c++) c->busy = false;
     s->file->streams--;
     s->file = NULL;
-    s->chunk = NULL;
+    s->chunk = s->last = NULL;
+    s->held = 0;
 }
 
 /* ---- ends ---- */
@@ -251,15 +297,26 @@ static void ended_without_body(hg_stream *s, hg_file *file, hg_chunk *chunk, CUR
     }
 }
 
+/* How much the next request should ask for: so much that waiting for its answer takes a fiftieth of the time. */
+static void learn_run(const hg_stream *s, hg_file *file)
+{
+    double body = hg_now() - s->head_time, pause = s->head_time - s->req.launched;
+    if (s->taken < HG_MIB || body <= 0) return;
+    double run = 50 * pause * (double)s->taken / body, most = (double)s->f->net->settings->range_size;
+    file->run = run > most ? (uint64_t)most : (uint64_t)run;
+}
+
 /* A body that was as it should be has ended. */
-static void ended_body(hg_stream *s, hg_file *file, hg_chunk *chunk, CURLcode rc)
+static void ended_body(hg_stream *s, hg_file *file, hg_chunk *chunk, uint64_t end, CURLcode rc)
 {
     hangar_err why = {0};
-    uint64_t len = chunk->end - chunk->start;
     hg_partial_note(file, chunk);
-    if (chunk->done == len) return;
+    learn_run(s, file);
+    if (chunk->start + chunk->done == end) return;
     if (rc != CURLE_OK) hg_curl_fail(rc, s->req.detail, &s->req.url, &why);
-    else hg_fail(&why, HANGAR_E_NETWORK, "the body ended %" PRIu64 " bytes early", len - chunk->done);
+    else
+        hg_fail(&why, HANGAR_E_NETWORK, "the body ended %" PRIu64 " bytes early",
+                end - chunk->start - chunk->done);
     hg_fetch_again(s->f, file, chunk, &why, NULL, false);
 }
 
@@ -291,13 +348,18 @@ void hg_stream_ended(hg_stream *s, CURLcode rc)
         hg_fetch_fail(f, s->req.why.code, &s->req.why);
         return;
     }
+    if (s->verdict == HG_VERDICT_GO && !flush(s)) {
+        hg_fetch_fail(f, s->req.why.code, &s->req.why);
+        return;
+    }
     hg_chunk *chunk = s->chunk;
+    uint64_t end = s->last->end;
     hg_verdict v = s->verdict;
     hg_net_warn(f->net, &s->req.reply);
     hg_stream_drop(s);
     switch (v) {
     case HG_VERDICT_NONE: ended_without_body(s, file, chunk, rc); break;
-    case HG_VERDICT_GO: ended_body(s, file, chunk, rc); break;
+    case HG_VERDICT_GO: ended_body(s, file, chunk, end, rc); break;
     case HG_VERDICT_BAD: hg_fetch_bad(f, file, s->words); break;
     case HG_VERDICT_WHOLE:
         if (file->whole) {
