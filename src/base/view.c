@@ -14,7 +14,9 @@
 #define PAGE_MAX    (256 * HG_MIB)
 #define COLUMNS_MAX 16 /* of a table */
 #define GAP         2  /* between columns */
-#define CUT_MIN     12 /* a column is not cut below this */
+#define CUT_MIN     20 /* a column is not cut below this */
+#define CUT_FREE    40 /* and others are left out rather than that it gets less than this */
+#define WRAP_MIN    20 /* a column that wraps has at least this */
 
 typedef struct cell {
     char *text;
@@ -23,7 +25,8 @@ typedef struct cell {
 
 typedef struct column {
     char *heading;
-    bool right, gives;
+    bool right, gives, optional, wraps;
+    bool hidden; /* left out this time */
     size_t width;
 } column;
 
@@ -221,6 +224,15 @@ static void flush_fields(hg_view *v)
     drop_cells(v->fields, &v->field_count);
 }
 
+/* Columns of a mark and the blank behind it ("✓ ") at the beginning of a line; 0 when it begins with a word. */
+static size_t mark_width(const char *text)
+{
+    uint32_t c = 0;
+    size_t n = hg_utf8_next(hg_str_of(text), &c);
+    bool word = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+    return n && !word && text[n] == ' ' ? hg_utf8_columns((hg_str){text, n}) + 1 : 0;
+}
+
 void hg_view_line(hg_view *v, hg_tone tone, const char *fmt, ...)
 {
     va_list args;
@@ -233,7 +245,8 @@ void hg_view_line(hg_view *v, hg_tone tone, const char *fmt, ...)
     spaces(v, indent);
     if (text[indent]) {
         tone_on(v, tone);
-        hg_wrap_words(&v->page, hg_str_of(text + indent), indent, indent, v->columns);
+        hg_wrap_words(&v->page, hg_str_of(text + indent), indent, indent + mark_width(text + indent),
+                      v->columns);
         tone_off(v, tone);
     }
     end_line(v);
@@ -279,9 +292,11 @@ void hg_view_table(hg_view *v, const char *headings)
     while (more && v->column_count < COLUMNS_MAX) {
         more = hg_str_cut(&rest, '|', &word);
         column c = {0};
-        while (word.len && (word.ptr[0] == '>' || word.ptr[0] == '~')) {
+        while (word.len && strchr(">~-=", word.ptr[0])) {
             c.right = c.right || word.ptr[0] == '>';
             c.gives = c.gives || word.ptr[0] == '~';
+            c.optional = c.optional || word.ptr[0] == '-';
+            c.wraps = c.wraps || word.ptr[0] == '=';
             word = (hg_str){word.ptr + 1, word.len - 1};
         }
         c.heading = hg_strndup(word.ptr, word.len);
@@ -302,10 +317,9 @@ void hg_view_cell(hg_view *v, hg_tone tone, const char *fmt, ...)
     add_cell(v, &v->cells, &v->cell_count, &v->cell_cap, (cell){text, tone});
 }
 
-/* The widths that the texts ask for; returns the width of a whole row. */
-static size_t measure(hg_view *v)
+/* The widths that the texts ask for. */
+static void measure(hg_view *v)
 {
-    size_t total = GAP * (v->column_count - 1);
     for (size_t c = 0; c < v->column_count; c++) {
         size_t width = hg_utf8_columns(hg_str_of(v->table[c].heading));
         for (size_t i = c; i < v->cell_count; i += v->column_count) {
@@ -313,14 +327,37 @@ static size_t measure(hg_view *v)
             if (w > width) width = w;
         }
         v->table[c].width = width;
-        total += width;
+    }
+}
+
+/* The width of a whole row, or, when `least`, what it needs so that nothing becomes hard to read. */
+static size_t row_width(const hg_view *v, bool least)
+{
+    size_t total = 0;
+    for (size_t c = 0; c < v->column_count; c++) {
+        const column *col = &v->table[c];
+        size_t width = col->width;
+        if (col->hidden) continue;
+        if (least && col->gives && width > CUT_FREE) width = CUT_FREE;
+        if (least && col->wraps && width > WRAP_MIN) width = WRAP_MIN;
+        total += (total ? GAP : 0) + width;
     }
     return total;
 }
 
-/* Takes from the widest column that gives way, again and again; false when the row is still too wide. */
-static bool shrink(hg_view *v, size_t total)
+/* Makes the row as wide as the page at most: leaves out, wraps, cuts. False when it cannot be done. */
+static bool fit(hg_view *v)
 {
+    for (size_t c = v->column_count; c-- > 0 && row_width(v, true) > v->columns;)
+        v->table[c].hidden = v->table[c].optional;
+    size_t total = row_width(v, false);
+    column *last = &v->table[v->column_count - 1];
+    if (last->wraps && total > v->columns) {
+        size_t others = total - last->width;
+        size_t width = v->columns > others + WRAP_MIN ? v->columns - others : WRAP_MIN;
+        if (width < last->width) last->width = width;
+        total = others + last->width;
+    }
     while (total > v->columns) {
         column *widest = NULL;
         for (size_t c = 0; c < v->column_count; c++)
@@ -359,28 +396,45 @@ static size_t put_cut(hg_view *v, hg_tone tone, const char *text, size_t width)
     return used + 1;
 }
 
-static void put_row_cell(hg_view *v, size_t c, hg_tone tone, const char *text)
+/* Puts a cell into the row; `at` is the column where it begins. */
+static void put_row_cell(hg_view *v, const column *col, size_t at, hg_tone tone, const char *text)
 {
-    const column *col = &v->table[c];
     size_t w = hg_utf8_columns(hg_str_of(text));
-    if (c) spaces(v, GAP);
+    if (col->wraps) {
+        if (!*text) return;
+        tone_on(v, tone);
+        hg_wrap_words(&v->page, hg_str_of(text), at, at, v->columns);
+        tone_off(v, tone);
+        return;
+    }
     if (col->right && w < col->width) spaces(v, col->width - w);
     size_t used = put_cut(v, tone, text, col->width);
     if (!col->right && used < col->width) spaces(v, col->width - used);
+}
+
+/* One row; cells NULL: the headings. */
+static void put_row(hg_view *v, const cell *cells, size_t count)
+{
+    size_t at = 0;
+    for (size_t c = 0; c < count; c++) {
+        const column *col = &v->table[c];
+        if (col->hidden) continue;
+        if (at) spaces(v, GAP);
+        at += at ? GAP : 0;
+        if (cells) put_row_cell(v, col, at, cells[c].tone, cells[c].text);
+        else put_row_cell(v, col, at, HG_DIM, col->heading);
+        at += col->width;
+    }
+    end_line(v);
 }
 
 static void put_rows(hg_view *v)
 {
     bool headed = false;
     for (size_t c = 0; c < v->column_count; c++) headed = headed || v->table[c].heading[0];
-    if (headed) {
-        for (size_t c = 0; c < v->column_count; c++) put_row_cell(v, c, HG_DIM, v->table[c].heading);
-        end_line(v);
-    }
-    for (size_t i = 0; i < v->cell_count; i++) {
-        put_row_cell(v, i % v->column_count, v->cells[i].tone, v->cells[i].text);
-        if ((i + 1) % v->column_count == 0 || i + 1 == v->cell_count) end_line(v);
-    }
+    if (headed) put_row(v, NULL, v->column_count);
+    for (size_t i = 0; i < v->cell_count; i += v->column_count)
+        put_row(v, &v->cells[i], v->cell_count - i < v->column_count ? v->cell_count - i : v->column_count);
 }
 
 /* Each row as a block, for narrow terminals. */
@@ -388,7 +442,7 @@ static void put_blocks(hg_view *v)
 {
     size_t title = 0, widest = 0;
     for (size_t c = v->column_count; c-- > 0;)
-        if (v->table[c].gives) title = c;
+        if (v->table[c].heading[0]) title = c;
     for (size_t c = 0; c < v->column_count; c++) {
         size_t w = hg_utf8_columns(hg_str_of(v->table[c].heading));
         if (c != title && w > widest) widest = w;
@@ -421,8 +475,8 @@ static void put_blocks(hg_view *v)
 void hg_view_table_end(hg_view *v)
 {
     if (v->column_count == 0) return;
-    size_t total = measure(v);
-    if (v->columns == 0 || total <= v->columns || shrink(v, total)) put_rows(v);
+    measure(v);
+    if (v->columns == 0 || fit(v)) put_rows(v);
     else put_blocks(v);
     drop_table(v);
 }

@@ -18,14 +18,17 @@ hg_view *hg_view_new(size_t columns, bool colour);
 void hg_view_free(hg_view *v);
 /* For a terminal that shows ASCII alone: the marks of our own (✓ ✗ … → ·) become letters. Values stay as they are. */
 void hg_view_set_ascii(hg_view *v, bool ascii);
-/* One line of text; when it is too long it goes on below, under its first letter. */
+/* One line of text; when it is too long it goes on below, under its first letter (behind a mark such as "✓ "). */
 void hg_view_line(hg_view *v, hg_tone tone, const char *fmt, ...) HG_PRINTF(3, 4);
 /* "  label      value"; consecutive fields line up. A NULL value is shown as "-". */
 void hg_view_field(hg_view *v, const char *label, const char *value);
 void hg_view_fieldf(hg_view *v, const char *label, const char *fmt, ...) HG_PRINTF(3, 4);
-/* A table: headings separated by '|', a leading '>' aligns right, a leading '~' marks the column that gives way when it is
- * too wide (cut with an ellipsis). Then rows of as many cells, then end. When even that is too wide each row becomes a
- * block: a title (the first '~' cell, with the cells without a heading before it) and one line per cell. */
+/*
+ * A table: headings separated by '|', then rows of as many cells, then end. What stands before a heading: '>' aligns right;
+ * '-' is left out when there is no room; '~' gives way when it is too wide (cut with an ellipsis); '=' (the last column) goes
+ * on below itself. When even that is too wide each row becomes a block: a title (the first cell that has a heading, with the
+ * marks before it) and one line per further cell.
+ */
 void hg_view_table(hg_view *v, const char *headings);
 void hg_view_cell(hg_view *v, hg_tone tone, const char *fmt, ...) HG_PRINTF(3, 4);
 void hg_view_table_end(hg_view *v);

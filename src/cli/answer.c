@@ -31,7 +31,7 @@ static const advice advices[] = {
     {HANGAR_E_TIMEOUT, "pull", "what came is kept, the same command goes on"},
     {HANGAR_E_RATE_LIMITED, "pull", "what came is kept, the same command goes on"},
     {HANGAR_E_NO_SPACE, NULL, "hangar ls shows what takes space, hangar rm frees it"},
-    {HANGAR_E_INTEGRITY, "verify", "hangar pull fetches it again"},
+    {HANGAR_E_INTEGRITY, "verify", "hangar pull fetches what is damaged again"},
     {HANGAR_E_BUSY, NULL, "try again when that has ended"},
 };
 

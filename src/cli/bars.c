@@ -2,8 +2,10 @@
 /*
  * Bars on a terminal. The block is the last lines of the terminal, without a newline after the last one; the cursor rests at
  * its end and stays visible, so that a kill at any moment leaves a usable terminal. A redraw is one write: up to the first
- * line of the block, clear to the end of the screen, new finished lines, the block again. When the terminal became narrower
- * the lines that were drawn take more rows than before: that is counted from their widths.
+ * line of the block, new finished lines, the block again, each line cleared to its end (clearing the screen at once would
+ * make some terminals keep a copy in their history). When the terminal became narrower
+ * the lines that were drawn take more rows than before: that is counted from their widths. Some terminals become narrower before
+ * they tell: wrapping is off while the block is written, so that it cannot grow meanwhile.
  */
 #include "cli/render_inner.h"
 
@@ -42,7 +44,7 @@ static void put_name(const hg_render *r, line *l, const char *name, size_t width
         put(l, s);
     } else {
         const char *mark = r->o.utf8 ? "…" : "~";
-        size_t head = (width - 1) / 3, tail = width - 1 - head;
+        size_t head = (width - 1) / 2, tail = width - 1 - head;
         uint32_t c;
         used = 0;
         while (s.len) {
@@ -93,12 +95,28 @@ static void put_percent(line *l, double part)
     put(l, hg_str_of(text));
 }
 
-/* How the columns of the block are shared out. */
+/* How the columns of the block are shared out: name, bar, percent; then, as long as there is room for them, the time left,
+ * the size and the rate. All lines share one layout, so that their bars stand below each other. */
 typedef struct layout {
     size_t columns; /* one less than the terminal has, so that nothing wraps */
     size_t name, bar;
-    bool sizes;
+    bool left, size, rate;
 } layout;
+
+#define PERCENT 6 /* columns, blanks included */
+#define LEFT    13
+#define SIZE    12
+#define RATE    13
+#define BAR_MIN 6
+#define BAR_MAX 30
+
+/* Whether `want` more columns can be taken from `rest` and leave a bar. */
+static bool take_room(size_t *rest, size_t want)
+{
+    if (*rest < want + BAR_MIN) return false;
+    *rest -= want;
+    return true;
+}
 
 static layout share_out(const hg_render *r, size_t columns)
 {
@@ -108,16 +126,16 @@ static layout share_out(const hg_render *r, size_t columns)
         size_t w = hg_utf8_columns(hg_str_of(r->items[i].name));
         if (w > widest) widest = w;
     }
-    size_t limit = at.columns * 2 / 5;
+    size_t limit = at.columns / 3;
     if (limit > NAME_MAX_COLUMNS) limit = NAME_MAX_COLUMNS;
     if (limit < 8) limit = 8;
+    if (widest < 11) widest = 11; /* so that bars do not jump with the first short names */
     at.name = widest < limit ? widest : limit;
-    if (at.name < 11) at.name = at.columns < 40 ? at.name : 11;
-    size_t rest = at.columns > at.name + 1 + 6 ? at.columns - at.name - 1 - 6 : 0;
-    at.sizes = rest >= 6 + 12 + 2;
-    if (at.sizes) rest -= 12;
-    at.bar = rest > 30 ? 30 : rest;
-    if (at.bar < 4) at.bar = 0;
+    size_t rest = at.columns > at.name + 1 + PERCENT ? at.columns - at.name - 1 - PERCENT : 0;
+    at.left = take_room(&rest, LEFT);
+    at.size = at.left && r->o.bytes && take_room(&rest, SIZE);
+    at.rate = at.size && take_room(&rest, RATE);
+    at.bar = rest < BAR_MIN ? 0 : rest < BAR_MAX ? rest : BAR_MAX;
     return at;
 }
 
@@ -129,7 +147,7 @@ static void put_item(const hg_render *r, line *l, const layout *at, const hg_ite
     put(l, HG_STR(" "));
     if (at->bar) put_bar(r, l, part, at->bar);
     put_percent(l, part);
-    if (at->sizes && r->o.bytes) {
+    if (at->size) {
         char text[32];
         snprintf(text, sizeof text, "  %10s", hg_size_format(item->total, size));
         put_tone(r, l, 2, hg_str_of(text));
@@ -160,16 +178,16 @@ static void put_total(const hg_render *r, line *l, const layout *at)
     put(l, HG_STR(" "));
     if (at->bar) put_bar(r, l, part, at->bar);
     put_percent(l, part);
-    if (r->o.bytes) {
+    if (at->size) {
         snprintf(text, sizeof text, "%10s", hg_size_format(r->total, a));
-        if (at->sizes) put_if(r, l, at, 0, text);
-    }
-    if (r->eta > 0) {
-        snprintf(text, sizeof text, "%s left", hg_duration_format(r->eta, a));
         put_if(r, l, at, 0, text);
     }
-    if (r->o.bytes && r->rate > 0) {
-        snprintf(text, sizeof text, "%s/s", hg_size_format((uint64_t)r->rate, b));
+    if (at->rate) {
+        snprintf(text, sizeof text, "%9s/s", r->rate > 0 ? hg_size_format((uint64_t)r->rate, b) : "-");
+        put_if(r, l, at, 0, text);
+    }
+    if (at->left && r->eta > 0) {
+        snprintf(text, sizeof text, "%s left", hg_duration_format(r->eta, a));
         put_if(r, l, at, 0, text);
     }
     if (r->planned > 1) {
@@ -190,13 +208,12 @@ static size_t rows_taken(const hg_render *r, size_t columns)
     return rows;
 }
 
-/* To the first column of the block's first line; the block goes. */
+/* To the first column of the block's first line. */
 static void go_up(const hg_render *r, size_t columns, hg_buf *out)
 {
     size_t rows = rows_taken(r, columns);
     hg_buf_putc(out, '\r');
     if (rows > 1) hg_buf_printf(out, "\033[%zuA", rows - 1);
-    hg_buf_puts(out, "\033[J");
 }
 
 static void size_now(const hg_render *r, size_t *columns, size_t *rows)
@@ -208,10 +225,32 @@ static void size_now(const hg_render *r, size_t *columns, size_t *rows)
     if (*rows < 2) *rows = 2;
 }
 
-/* The finished lines. */
-static void put_above(hg_render *r, hg_buf *out)
+/* The columns of a text with colours in it. */
+static size_t shown_columns(hg_str s)
 {
-    hg_buf_str(out, hg_buf_view(&r->above));
+    size_t columns = 0;
+    hg_str piece;
+    for (bool first = true; s.len; first = false) {
+        hg_str_cut(&s, '\033', &piece);
+        size_t skip = 0;
+        if (!first)
+            while (skip < piece.len && piece.ptr[skip++] != 'm') {
+            }
+        columns += hg_utf8_columns((hg_str){piece.ptr + skip, piece.len - skip});
+    }
+    return columns;
+}
+
+/* The finished lines. One that ends in the last column is not cleared behind: that would take its last character. */
+static void put_above(hg_render *r, size_t columns, hg_buf *out)
+{
+    hg_str rest = hg_buf_view(&r->above), one;
+    while (rest.len) {
+        hg_str_cut(&rest, '\n', &one);
+        hg_buf_puts(out, "\033[K");
+        hg_buf_str(out, one);
+        hg_buf_puts(out, shown_columns(one) % columns ? "\033[K\n" : "\n");
+    }
     hg_buf_reset(&r->above);
 }
 
@@ -219,7 +258,7 @@ static void put_above(hg_render *r, hg_buf *out)
 static void end_line(hg_render *r, line *l, bool last, hg_buf *out)
 {
     hg_buf_str(out, hg_buf_view(&l->text));
-    if (!last) hg_buf_putc(out, '\n');
+    hg_buf_puts(out, last ? "\033[K\033[J" : "\033[K\n");
     if (r->drawn < HG_RENDER_DRAWN) r->widths[r->drawn++] = l->columns;
     hg_buf_reset(&l->text);
     l->columns = 0;
@@ -234,7 +273,8 @@ void hg_bars_draw(hg_render *r)
     hg_buf_init(&out, BLOCK_MAX + r->above.len);
     hg_buf_init(&l.text, BLOCK_MAX);
     go_up(r, columns, &out);
-    put_above(r, &out);
+    put_above(r, columns, &out);
+    hg_buf_puts(&out, "\033[?7l");
     r->drawn = 0;
     layout at = share_out(r, columns);
     size_t room = rows - 1 < HG_RENDER_DRAWN ? rows - 1 : HG_RENDER_DRAWN;
@@ -252,6 +292,7 @@ void hg_bars_draw(hg_render *r)
     }
     put_total(r, &l, &at);
     end_line(r, &l, true, &out);
+    hg_buf_puts(&out, "\033[?7h");
     r->o.err(r->o.ctx, hg_buf_text(&out), out.len);
     hg_buf_deinit(&l.text);
     hg_buf_deinit(&out);
@@ -266,7 +307,8 @@ void hg_bars_clear(hg_render *r)
     size_now(r, &columns, &rows);
     hg_buf_init(&out, BLOCK_MAX + r->above.len);
     if (r->drawn) go_up(r, columns, &out);
-    put_above(r, &out);
+    put_above(r, columns, &out);
+    hg_buf_puts(&out, "\033[J");
     r->o.err(r->o.ctx, hg_buf_text(&out), out.len);
     hg_buf_deinit(&out);
     r->drawn = 0;

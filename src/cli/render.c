@@ -145,10 +145,12 @@ static void line_total(hg_render *r, const hangar_event *e, double now)
     plain(r, "%u %%", tenth * 10);
 }
 
-static void show_line(hg_render *r, const hangar_event *e, hg_item *item, bool is_new)
+static void show_line(hg_render *r, const hangar_event *e, hg_item *item, bool is_new, bool repeated)
 {
     switch (e->kind) {
-    case HANGAR_EVENT_PHASE: plain(r, "%s", e->text); break;
+    case HANGAR_EVENT_PHASE:
+        if (!repeated) plain(r, "%s", e->text);
+        break;
     case HANGAR_EVENT_NOTE: plain(r, "%s", e->text); break;
     case HANGAR_EVENT_ITEM: line_item(r, e, item, is_new); break;
     case HANGAR_EVENT_TOTAL: line_total(r, e, hg_now()); break;
@@ -315,11 +317,12 @@ void hg_render_event(void *ctx, const hangar_event *event)
     bool done = event->kind == HANGAR_EVENT_ITEM && hg_streq(event->text, "done");
     if (done) item = find_item(r, event->item);
     else if (event->kind == HANGAR_EVENT_ITEM) item = follow(r, event->item, &is_new);
+    bool repeated = event->kind == HANGAR_EVENT_PHASE && hg_streq(event->text, r->phase);
     take(r, event, item);
     switch (r->o.mode) {
     case HG_RENDER_TEXT: show_text(r, event); break;
     case HG_RENDER_BARS: show_bars(r, event); break;
-    case HG_RENDER_LINES: show_line(r, event, item, is_new); break;
+    case HG_RENDER_LINES: show_line(r, event, item, is_new, repeated); break;
     case HG_RENDER_JSON: show_json(r, event, item); break;
     case HG_RENDER_QUIET: break;
     }

@@ -74,12 +74,12 @@ static void show(const hg_jval *r, hg_view *view)
         return;
     }
     const char *file = hg_json_text_or(hg_json_get(r, "file"), "");
-    hg_view_table(view, "SETTING|~VALUE|SOURCE");
+    hg_view_table(view, "SETTING|SOURCE|=VALUE");
     for (hg_json_iter it = hg_json_iter_of(hg_json_get(r, "settings")); hg_json_next(&it);) {
         const char *source = hg_json_text_or(hg_json_get(it.val, "source"), "-");
         hg_view_cell(view, HG_PLAIN, "%s", hg_json_text_or(hg_json_get(it.val, "key"), "-"));
-        show_value(hg_json_get(it.val, "value"), view);
         hg_view_cell(view, hg_streq(source, "default") ? HG_DIM : HG_BOLD, "%s", source);
+        show_value(hg_json_get(it.val, "value"), view);
     }
     hg_view_table_end(view);
     hg_view_line(view, HG_PLAIN, "%s", "");

@@ -41,7 +41,7 @@ static hangar_code run(hg_call *call, char **out_json, hangar_err *err)
 
 static void show(const hg_jval *r, hg_view *view)
 {
-    hg_view_table(view, "|CHECK|~");
+    hg_view_table(view, "|CHECK|=DETAIL");
     for (hg_json_iter it = hg_json_iter_of(hg_json_get(r, "checks")); hg_json_next(&it);) {
         const char *state = hg_json_text_or(hg_json_get(it.val, "state"), "fail");
         bool ok = hg_streq(state, "ok"), warn = hg_streq(state, "warn");

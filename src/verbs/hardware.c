@@ -23,6 +23,15 @@ static uint64_t number(const hg_jval *obj, const char *key)
     return n;
 }
 
+/* A cache in the units it is built in. */
+static const char *cache_words(hg_words *w, uint64_t bytes)
+{
+    if (bytes >= HG_MIB && bytes % (HG_MIB / 4) == 0)
+        snprintf(w->text, sizeof w->text, "%.4g MiB", (double)bytes / (double)HG_MIB);
+    else snprintf(w->text, sizeof w->text, "%.4g KiB", (double)bytes / (double)HG_KIB);
+    return w->text;
+}
+
 /* The texts of a list with spaces between. */
 static void show_list(const hg_jval *list, const char *label, hg_view *view)
 {
@@ -49,7 +58,7 @@ static void show_cpu(const hg_jval *cpu, hg_view *view)
         const char *kind = hg_json_text_or(hg_json_get(it.val, "kind"), "");
         snprintf(label, sizeof label, "L%llu %s", (unsigned long long)number(it.val, "level"), kind);
         hg_view_fieldf(view, label, "%llu × %s", (unsigned long long)number(it.val, "count"),
-                       hg_size_words(&size, hg_json_get(it.val, "bytes")));
+                       cache_words(&size, number(it.val, "bytes")));
     }
 }
 

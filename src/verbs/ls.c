@@ -24,7 +24,7 @@ static void show(const hg_jval *r, hg_view *view)
                      hg_json_text_or(hg_json_get(r, "cache"), "the cache"));
         return;
     }
-    hg_view_table(view, "~NAME|~REVISION|>SIZE|FORMAT|~ARCHITECTURE|MODIFIED");
+    hg_view_table(view, "~NAME|REVISION|>SIZE|-FORMAT|-ARCHITECTURE|-MODIFIED");
     for (hg_json_iter it = hg_json_iter_of(models); hg_json_next(&it);) {
         const hg_jval *m = it.val;
         hg_view_cell(view, HG_BOLD, "%s", hg_json_text_or(hg_json_get(m, "repo"), "-"));

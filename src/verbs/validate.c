@@ -43,7 +43,7 @@ static void show(const hg_jval *r, hg_view *view)
     const hg_jval *checks = hg_json_get(r, "checks");
     size_t failed = 0;
     hg_words w, l, n;
-    hg_view_table(view, "|CHECK|>VALUE|>LIMIT|~DETAIL");
+    hg_view_table(view, "|CHECK|>VALUE|>LIMIT|=DETAIL");
     for (hg_json_iter it = hg_json_iter_of(checks); hg_json_next(&it);) {
         bool good = hg_json_bool_or(hg_json_get(it.val, "ok"), false);
         failed += !good;

@@ -36,11 +36,11 @@ static void test_table_free(void **state)
 static void test_table_cut(void **state)
 {
     (void)state;
-    hg_view *v = hg_view_new(48, false);
+    hg_view *v = hg_view_new(52, false);
     models(v);
-    assert_string_equal(hg_view_text(v), "NAME              REVISION     SIZE  MODIFIED\n"
-                                         "hangar-labs/whi…  main       3.2 MB  2 hours ago\n"
-                                         "a/b               v1.0      12.0 GB\n");
+    assert_string_equal(hg_view_text(v), "NAME                  REVISION     SIZE  MODIFIED\n"
+                                         "hangar-labs/whisper…  main       3.2 MB  2 hours ago\n"
+                                         "a/b                   v1.0      12.0 GB\n");
     hg_view_free(v);
 }
 
@@ -179,7 +179,7 @@ static void test_lines_wrap(void **state)
 static void test_ascii(void **state)
 {
     (void)state;
-    hg_view *v = hg_view_new(26, false);
+    hg_view *v = hg_view_new(29, false);
     hg_view_set_ascii(v, true);
     hg_view_line(v, HG_GOOD, "%s done … é", "✓");
     hg_view_table(v, "|~NAME|X");
@@ -188,8 +188,8 @@ static void test_ascii(void **state)
     hg_view_cell(v, HG_PLAIN, "%s", "1");
     hg_view_table_end(v);
     assert_string_equal(hg_view_text(v), "ok done ... \xc3\xa9\n"
-                                         "      NAME               X\n"
-                                         "FAIL  a-name-that-is-t~  1\n");
+                                         "      NAME                  X\n"
+                                         "FAIL  a-name-that-is-too-~  1\n");
     hg_view_free(v);
 }
 
@@ -207,6 +207,52 @@ static void test_marks_in_blocks(void **state)
                                          "          words\n"
                                          "          more\n"
                                          "          words\n");
+    hg_view_free(v);
+}
+
+/* Columns that may be left out go from the right, before a name becomes hard to read. */
+static void test_optional_columns(void **state)
+{
+    (void)state;
+    const char *pages[] = {"NAME        SIZE  FORMAT  ARCHITECTURE\n"
+                           "org/name  3.2 MB  gguf    llama\n",
+                           "NAME        SIZE  FORMAT\n"
+                           "org/name  3.2 MB  gguf\n",
+                           "NAME        SIZE\n"
+                           "org/name  3.2 MB\n"};
+    const size_t widths[] = {38, 37, 23};
+    for (size_t i = 0; i < HG_LEN(pages); i++) {
+        hg_view *v = hg_view_new(widths[i], false);
+        hg_view_table(v, "~NAME|>SIZE|-FORMAT|-ARCHITECTURE");
+        hg_view_cell(v, HG_PLAIN, "%s", "org/name");
+        hg_view_cell(v, HG_PLAIN, "%s", "3.2 MB");
+        hg_view_cell(v, HG_PLAIN, "%s", "gguf");
+        hg_view_cell(v, HG_PLAIN, "%s", "llama");
+        hg_view_table_end(v);
+        assert_string_equal(hg_view_text(v), pages[i]);
+        hg_view_free(v);
+    }
+}
+
+static void test_column_that_wraps(void **state)
+{
+    (void)state;
+    hg_view *v = hg_view_new(32, false);
+    hg_view_table(v, "|CHECK|=DETAIL");
+    hg_view_cell(v, HG_GOOD, "%s", "✓");
+    hg_view_cell(v, HG_PLAIN, "%s", "cache");
+    hg_view_cell(v, HG_PLAIN, "%s", "a detail that does not fit one line");
+    hg_view_cell(v, HG_BAD, "%s", "✗");
+    hg_view_cell(v, HG_PLAIN, "%s", "engine");
+    hg_view_cell(v, HG_PLAIN, "%s", "");
+    hg_view_table_end(v);
+    hg_view_line(v, HG_PLAIN, "%s", "→ advice of more than one line, too");
+    assert_string_equal(hg_view_text(v), "   CHECK   DETAIL\n"
+                                         "✓  cache   a detail that does\n"
+                                         "           not fit one line\n"
+                                         "✗  engine\n"
+                                         "→ advice of more than one line,\n"
+                                         "  too\n");
     hg_view_free(v);
 }
 
@@ -241,6 +287,8 @@ int main(void)
         cmocka_unit_test(test_lines_wrap),
         cmocka_unit_test(test_ascii),
         cmocka_unit_test(test_marks_in_blocks),
+        cmocka_unit_test(test_optional_columns),
+        cmocka_unit_test(test_column_that_wraps),
         cmocka_unit_test(test_short_row_and_no_headings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
