@@ -176,7 +176,9 @@ static hangar_code drop_ref(removal *r, const char *name, hangar_err *err)
 {
     HG_AUTO(hg_auto_free) char *path = hg_revision_path(r->s, r->repo, name);
     if (!path) return hg_fail_memory(err);
+    uint64_t before = r->freed;
     hangar_code code = drop_file(r, path, err);
+    r->freed = before; /* a name is not worth counting */
     for (const char *at = strchr(name, '/'); code == HANGAR_OK && at; at = strchr(at + 1, '/')) {
         *strrchr(path, '/') = '\0';
         if (rmdir(path) != 0) break;
