@@ -5,6 +5,7 @@
  */
 #include "base/mem.h"
 #include "graph/inner.h"
+#include "hangar/hangar.h"
 
 #include "onnx.pb-c.h"
 
@@ -252,7 +253,7 @@ static Onnx__ModelProto *model(emitter *e)
     p->has_ir_version = 1;
     p->ir_version = g->opset <= 18 ? 8 : g->opset <= 20 ? 9 : 10;
     p->producer_name = text("hangar");
-    p->producer_version = text(HG_VERSION);
+    p->producer_version = text(HANGAR_VERSION);
     p->n_opset_import = g->microsoft ? 2 : 1;
     p->opset_import = make(e, 2, sizeof(Onnx__OperatorSetIdProto *));
     p->graph = graph(e, &g->top);
