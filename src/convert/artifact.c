@@ -3,19 +3,19 @@
 
 #include "base/fsx.h"
 #include "base/mem.h"
+#include "graph/graph.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
 #define MANIFEST_MAX ((size_t)64 << 20)
-#define RANK_MAX     8
 
 /* The absolute real path of one weight file: the snapshot's, or the placed one. */
 static hangar_code resolve_file(hg_artifact *a, const hg_snapshot *snap, const hg_jval *weight, hangar_err *err)
 {
     const char *path = hg_json_text_or(hg_json_get(weight, "path"), "");
-    const char *placed = hg_json_text(hg_json_get(weight, "placed"));
+    const char *placed = a->mapped ? NULL : hg_json_text_or(hg_json_get(weight, "placed"), "");
     uint64_t bytes = 0;
     struct stat st;
     hangar_code code = hg_path_check(hg_str_of(placed ? placed : path), err);
@@ -25,60 +25,78 @@ static hangar_code resolve_file(hg_artifact *a, const hg_snapshot *snap, const h
     if (!linked) return hg_fail_memory(err);
     char *real = realpath(linked, NULL);
     if (!real) return hg_fail_errno(err, errno, "%s", placed ? placed : path);
-    a->files[a->file_count++] = real;
+    a->files[a->file_count] = real;
     if (stat(real, &st) != 0) return hg_fail_errno(err, errno, "%s", placed ? placed : path);
     if (!S_ISREG(st.st_mode) || !hg_json_u64(hg_json_get(weight, "bytes"), &bytes) || (uint64_t)st.st_size != bytes) {
         return hg_fail(err, HANGAR_E_INVALID, "%s has %lld bytes, %llu when it was converted", placed ? placed : path,
                        (long long)st.st_size, (unsigned long long)bytes);
     }
+    a->sizes[a->file_count++] = bytes;
     return HANGAR_OK;
 }
 
-/* 4 times the product of the shape; false when it is malformed or overflows. */
-static bool initializer_bytes(const hg_jval *init, uint64_t *out)
+/* The bytes that F32 of that shape takes; false when it overflows. */
+static bool weight_bytes(const hg_onnx_weight *w, uint64_t *out)
 {
-    const hg_jval *shape = hg_json_get(init, "shape");
+    bool fits = true;
     *out = 4;
-    if (!hg_json_is_array(shape) || hg_json_len(shape) > RANK_MAX) return false;
-    for (hg_json_iter it = hg_json_iter_of(shape); hg_json_next(&it);) {
-        uint64_t n;
-        if (!hg_json_u64(it.val, &n) || !hg_mul(*out, n, out)) return false;
-    }
-    return true;
+    for (size_t i = 0; i < w->rank; i++) fits = fits && w->dims[i] >= 0 && hg_mul(*out, (uint64_t)w->dims[i], out);
+    return fits;
 }
 
-/* Every initializer has a name and lies inside its file. */
-static hangar_code check_initializers(const hg_artifact *a, const hg_jval *graph, hangar_err *err)
+/* The number of the file that the graph's next weight lies in; file_count when the manifest does not say. */
+static size_t file_of(const hg_artifact *a, const hg_artifact_graph *g, hg_json_iter *files)
 {
-    const hg_jval *weights = hg_json_get(a->root, "weights");
-    for (hg_json_iter it = hg_json_iter_of(hg_json_get(graph, "initializers")); hg_json_next(&it);) {
-        uint64_t file = 0, offset = 0, bytes = 0, end = 0, size = 0;
-        const char *name = hg_json_text(hg_json_get(it.val, "name"));
-        bool ok = name && hg_json_u64(hg_json_get(it.val, "file"), &file) && file < a->file_count &&
-                  hg_json_u64(hg_json_get(it.val, "offset"), &offset) && initializer_bytes(it.val, &bytes) &&
-                  hg_add(offset, bytes, &end) && hg_json_u64(hg_json_get(hg_json_at(weights, (size_t)file), "bytes"), &size) &&
-                  end <= size;
-        if (!ok) return hg_fail(err, HANGAR_E_INVALID, "initializer %s does not lie in a file", name ? name : "without a name");
+    uint64_t file = 0;
+    if (!g->files) return 0; /* one file for all */
+    if (!hg_json_next(files) || !hg_json_u64(files->val, &file) || file >= a->file_count) return a->file_count;
+    return (size_t)file;
+}
+
+/* Every weight lies inside its file. */
+static hangar_code check_mapped(const hg_artifact *a, const hg_artifact_graph *g, hangar_err *err)
+{
+    hg_onnx_weight w;
+    hg_json_iter files = hg_json_iter_of(g->files);
+    for (size_t at = 0; hg_onnx_weight_next(g->model, &at, &w);) {
+        uint64_t bytes = 0, end = 0;
+        size_t file = file_of(a, g, &files);
+        bool ok = w.type == HG_ONNX_FLOAT && weight_bytes(&w, &bytes) && bytes == w.length && hg_add(w.offset, bytes, &end) &&
+                  file < a->file_count && end <= a->sizes[file];
+        if (!ok) return hg_fail(err, HANGAR_E_INVALID, "%s does not lie in a weight file", w.name);
     }
     return HANGAR_OK;
 }
 
-static hangar_code check_graphs(const hg_artifact *a, hangar_err *err)
+static hangar_code open_graph(hg_artifact *a, const hg_jval *entry, hangar_err *err)
+{
+    hg_artifact_graph *g = &a->graphs[a->graph_count++];
+    const char *file = hg_json_text_or(hg_json_get(entry, "file"), "");
+    g->name = hg_json_text(hg_json_get(entry, "name"));
+    g->files = hg_json_get(entry, "weight_files");
+    if (!g->name) return hg_fail(err, HANGAR_E_INVALID, "a graph has no name");
+    hangar_code code = hg_path_check(hg_str_of(file), err);
+    if (code != HANGAR_OK) return code;
+    g->path = hg_path_join(a->dir, file);
+    if (!g->path) return hg_fail_memory(err);
+    hg_map map;
+    code = hg_map_open(g->path, &map, err);
+    if (code != HANGAR_OK) return code;
+    code = hg_onnx_read(map.data, map.len, &g->model, err);
+    hg_map_close(&map);
+    if (code == HANGAR_OK && a->mapped) code = check_mapped(a, g, err);
+    return hg_wrap(err, code, "%s", file);
+}
+
+static hangar_code open_graphs(hg_artifact *a, hangar_err *err)
 {
     const hg_jval *graphs = hg_json_get(a->root, "graphs");
     if (hg_json_len(graphs) == 0) return hg_fail(err, HANGAR_E_INVALID, "no graphs");
-    for (hg_json_iter it = hg_json_iter_of(graphs); hg_json_next(&it);) {
-        const char *file = hg_json_text_or(hg_json_get(it.val, "file"), "");
-        if (!hg_json_text(hg_json_get(it.val, "name"))) return hg_fail(err, HANGAR_E_INVALID, "a graph has no name");
-        hangar_code code = hg_path_check(hg_str_of(file), err);
-        if (code != HANGAR_OK) return code;
-        HG_AUTO(hg_auto_free) char *path = hg_path_join(a->dir, file);
-        if (!path) return hg_fail_memory(err);
-        if (!hg_is_file(path)) return hg_fail(err, HANGAR_E_INVALID, "%s is missing", file);
-        code = check_initializers(a, it.val, err);
-        if (code != HANGAR_OK) return hg_wrap(err, code, "%s", file);
-    }
-    return HANGAR_OK;
+    a->graphs = hg_calloc(hg_json_len(graphs), sizeof *a->graphs);
+    if (!a->graphs) return hg_fail_memory(err);
+    hangar_code code = HANGAR_OK;
+    for (hg_json_iter it = hg_json_iter_of(graphs); code == HANGAR_OK && hg_json_next(&it);) code = open_graph(a, it.val, err);
+    return code;
 }
 
 static hangar_code load(hg_artifact *a, const hg_snapshot *snap, const char *manifest, hangar_err *err)
@@ -96,9 +114,11 @@ static hangar_code load(hg_artifact *a, const hg_snapshot *snap, const char *man
     }
     const hg_jval *weights = hg_json_get(a->root, "weights");
     a->files = hg_calloc(hg_json_len(weights), sizeof *a->files);
-    if (!a->files) return hg_fail_memory(err);
+    a->sizes = hg_calloc(hg_json_len(weights), sizeof *a->sizes);
+    if (!a->files || !a->sizes) return hg_fail_memory(err);
+    a->mapped = hg_json_is_null(hg_json_get(hg_json_at(weights, 0), "placed"));
     for (hg_json_iter it = hg_json_iter_of(weights); code == HANGAR_OK && hg_json_next(&it);) code = resolve_file(a, snap, it.val, err);
-    return code == HANGAR_OK ? check_graphs(a, err) : code;
+    return code == HANGAR_OK ? open_graphs(a, err) : code;
 }
 
 /* Opens a converted model and checks it against its files. */
@@ -127,8 +147,14 @@ hangar_code hg_artifact_open(const hg_store *s, const hg_snapshot *snap, hg_arti
 void hg_artifact_free(hg_artifact *a)
 {
     if (!a) return;
-    for (size_t i = 0; i < a->file_count; i++) free(a->files[i]);
+    for (size_t i = 0; a->files && i < hg_json_len(hg_json_get(a->root, "weights")); i++) free(a->files[i]);
     free((void *)a->files);
+    free(a->sizes);
+    for (size_t i = 0; i < a->graph_count; i++) {
+        free(a->graphs[i].path);
+        hg_onnx_free(a->graphs[i].model);
+    }
+    free(a->graphs);
     hg_json_free(a->doc);
     free(a->dir);
     free(a);
@@ -146,39 +172,39 @@ const char *hg_artifact_architecture(const hg_artifact *a)
     return hg_json_text_or(hg_json_get(a->root, "architecture"), "");
 }
 
-static void load_graph(const hg_artifact *a, const hg_jval *graph, hg_jw *w)
+static void load_weight(const hg_onnx_weight *w, size_t file, hg_jw *out)
 {
-    HG_AUTO(hg_auto_free) char *path = hg_path_join(a->dir, hg_json_text_or(hg_json_get(graph, "file"), ""));
-    hg_jw_obj(w, NULL);
-    hg_jw_val(w, "name", hg_json_get(graph, "name"));
-    hg_jw_text(w, "path", path);
-    hg_jw_arr(w, "initializers");
-    for (hg_json_iter it = hg_json_iter_of(hg_json_get(graph, "initializers")); hg_json_next(&it);) {
-        uint64_t bytes = 0;
-        (void)initializer_bytes(it.val, &bytes);
-        hg_jw_obj(w, NULL);
-        hg_jw_val(w, "name", hg_json_get(it.val, "name"));
-        hg_jw_val(w, "file", hg_json_get(it.val, "file"));
-        hg_jw_val(w, "offset", hg_json_get(it.val, "offset"));
-        hg_jw_u64(w, "bytes", bytes);
-        hg_jw_text(w, "dtype", "F32");
-        hg_jw_val(w, "shape", hg_json_get(it.val, "shape"));
-        hg_jw_end(w);
-    }
-    hg_jw_end(w);
-    hg_jw_end(w);
+    hg_jw_obj(out, NULL);
+    hg_jw_text(out, "name", w->name);
+    hg_jw_u64(out, "file", file);
+    hg_jw_u64(out, "offset", w->offset);
+    hg_jw_u64(out, "bytes", w->length);
+    hg_jw_text(out, "dtype", "F32");
+    hg_jw_arr(out, "shape");
+    for (size_t i = 0; i < w->rank; i++) hg_jw_i64(out, NULL, w->dims[i]);
+    hg_jw_end(out);
+    hg_jw_end(out);
 }
 
 /* The members of a LOAD frame. */
 void hg_artifact_load_members(const hg_artifact *a, hg_jw *w)
 {
-    const hg_jval *graphs = hg_json_get(a->root, "graphs");
-    bool mapped = hg_json_len(hg_json_get(hg_json_at(graphs, 0), "initializers")) > 0;
     hg_jw_text(w, "folder", a->dir);
     hg_jw_arr(w, "files");
-    for (size_t i = 0; mapped && i < a->file_count; i++) hg_jw_text(w, NULL, a->files[i]);
+    for (size_t i = 0; a->mapped && i < a->file_count; i++) hg_jw_text(w, NULL, a->files[i]);
     hg_jw_end(w);
     hg_jw_arr(w, "graphs");
-    for (hg_json_iter it = hg_json_iter_of(graphs); hg_json_next(&it);) load_graph(a, it.val, w);
+    for (size_t i = 0; i < a->graph_count; i++) {
+        const hg_artifact_graph *g = &a->graphs[i];
+        hg_jw_obj(w, NULL);
+        hg_jw_text(w, "name", g->name);
+        hg_jw_text(w, "path", g->path);
+        hg_jw_arr(w, "initializers");
+        hg_onnx_weight weight;
+        hg_json_iter files = hg_json_iter_of(g->files);
+        for (size_t at = 0; a->mapped && hg_onnx_weight_next(g->model, &at, &weight);) load_weight(&weight, file_of(a, g, &files), w);
+        hg_jw_end(w);
+        hg_jw_end(w);
+    }
     hg_jw_end(w);
 }

@@ -7,31 +7,43 @@
  *   *.safetensors                                  only when the weights are of 16 bits ("placed")
  *
  * The folder appears whole (a rename) or not at all. A graph finds its weights in one of two ways:
- * - mapped (all used weights are F32): nothing is placed. Each weight's external location is the graph's own file name, and whoever loads
- *   the graph maps the snapshot's safetensors file and hands the weight over by name (AddInitializer), as `initializers` lists it.
- * - placed: the safetensors file lies beside the graph under the external location, `initializers` is empty, the engine reads it itself.
+ * - mapped (all used weights are F32): nothing is placed. Each weight's external location is the graph's own file name, its offset is that in the
+ *   snapshot's safetensors file: whoever loads the graph maps that file and hands the weight over by name (AddInitializer).
+ * - placed: the safetensors file lies beside the graph under the external location, and the engine reads it itself.
  */
 #ifndef HG_CONVERT_ARTIFACT_H
 #define HG_CONVERT_ARTIFACT_H
 
 #include "base/json.h"
+#include "graph/read.h"
 #include "store/store.h"
 
 #define HG_ARTIFACT_KIND     "onnx"
 #define HG_ARTIFACT_MANIFEST "hangar.json"
 #define HG_ARTIFACT_FORMAT   1
 
+typedef struct hg_artifact_graph {
+    char *path; /* absolute */
+    const char *name;
+    hg_onnx_model *model;  /* for its list of weights */
+    const hg_jval *files;  /* weight_files of the manifest; NULL = all weights are in file 0 */
+} hg_artifact_graph;
+
 typedef struct hg_artifact {
     char *dir;             /* absolute */
     hg_json *doc;          /* hangar.json */
     const hg_jval *root;   /* its outermost object */
     char **files;          /* for each entry of "weights": the absolute real path of the file (snapshot's, or the placed one) */
+    uint64_t *sizes;
     size_t file_count;
+    bool mapped;
+    hg_artifact_graph *graphs;
+    size_t graph_count;
 } hg_artifact;
 
 /*
- * Opens the artifact of a snapshot and holds it to the files it stands on: every weight file is there with the size it had, every initializer
- * lies inside its file and is as long as its shape says. NOT_FOUND when nothing was converted; INVALID when it is damaged (convert again).
+ * Opens the artifact of a snapshot and holds it to the files it stands on: every weight file is there with the size it had, every weight
+ * of every graph is F32, as long as its shape says, and inside its file (when it is mapped; the engine checks a placed one). NOT_FOUND when nothing was converted; INVALID when it is damaged (convert again).
  */
 hangar_code hg_artifact_open(const hg_store *s, const hg_snapshot *snap, hg_artifact **out, hangar_err *err);
 void hg_artifact_free(hg_artifact *a);

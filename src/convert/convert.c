@@ -31,6 +31,7 @@ typedef struct run {
     bool mapped;     /* nothing is placed */
     bool *used;      /* for each file of the checkpoint */
     uint32_t *index; /* its number among the used ones */
+    uint32_t used_count;
     char **places;   /* its name beside the graphs */
     size_t sizes[HG_BUILD_GRAPHS_MAX];
     char *target, *stage;
@@ -95,10 +96,9 @@ static hangar_code plan_weights(run *r, hangar_err *err)
             if (w->value->type != HG_ONNX_FLOAT) r->mapped = false;
         }
     }
-    uint32_t next = 0;
     for (size_t i = 0; i < r->ck.count; i++) {
         if (!r->used[i]) continue;
-        r->index[i] = next++;
+        r->index[i] = r->used_count++;
         hangar_code code = r->mapped ? HANGAR_OK : name_place(r, i, err);
         if (code != HANGAR_OK) return code;
     }
@@ -179,19 +179,11 @@ static void manifest_graph(const run *r, size_t i, hg_jw *w)
     hg_jw_text(w, "file", file);
     hg_jw_u64(w, "bytes", r->sizes[i]);
     hg_jw_u64(w, "nodes", hg_graph_node_count(g));
-    hg_jw_arr(w, "initializers");
-    for (size_t j = 0; r->mapped && j < hg_graph_weight_count(g); j++) {
-        const hg_weight *weight = hg_graph_weight_at(g, j);
-        hg_jw_obj(w, NULL);
-        hg_jw_text(w, "name", weight->value->name);
-        hg_jw_u64(w, "file", r->index[weight->file]);
-        hg_jw_u64(w, "offset", weight->offset);
-        hg_jw_arr(w, "shape");
-        for (int d = 0; d < weight->value->shape.rank; d++) hg_jw_i64(w, NULL, weight->value->shape.dims[d].size);
-        hg_jw_end(w);
+    if (r->mapped && r->used_count > 1) { /* in the graph's order; a graph cannot say it, for all locations are its own name */
+        hg_jw_arr(w, "weight_files");
+        for (size_t j = 0; j < hg_graph_weight_count(g); j++) hg_jw_u64(w, NULL, r->index[hg_graph_weight_at(g, j)->file]);
         hg_jw_end(w);
     }
-    hg_jw_end(w);
     hg_jw_end(w);
 }
 

@@ -2,6 +2,7 @@
 #include "graph/read.h"
 
 #include "base/mem.h"
+#include "base/str.h"
 #include "graph/graph.h"
 
 #include "onnx.pb-c.h"
@@ -148,6 +149,44 @@ void hg_onnx_free(hg_onnx_model *m)
 void hg_onnx_auto_free(hg_onnx_model **m)
 {
     hg_onnx_free(*m);
+}
+
+/* The three keys of external_data; false when one is missing or malformed. */
+static bool external(const Onnx__TensorProto *t, hg_onnx_weight *out)
+{
+    unsigned seen = 0;
+    if (!t->name || !t->has_data_location || t->data_location != ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL) return false;
+    for (size_t i = 0; i < t->n_external_data; i++) {
+        const char *key = t->external_data[i]->key, *value = t->external_data[i]->value;
+        if (!key || !value) return false;
+        if (strcmp(key, "location") == 0) out->location = value, seen |= 1;
+        else if (strcmp(key, "offset") == 0 && hg_u64_parse(hg_str_of(value), &out->offset)) seen |= 2;
+        else if (strcmp(key, "length") == 0 && hg_u64_parse(hg_str_of(value), &out->length)) seen |= 4;
+    }
+    out->name = t->name;
+    out->type = t->data_type;
+    out->rank = t->n_dims;
+    out->dims = t->dims;
+    return seen == 7;
+}
+
+/* The next external initializer. */
+bool hg_onnx_weight_next(const hg_onnx_model *m, size_t *at, hg_onnx_weight *out)
+{
+    const Onnx__GraphProto *g = m->message->graph;
+    while (*at < g->n_initializer) {
+        if (external(g->initializer[(*at)++], out)) return true;
+    }
+    return false;
+}
+
+/* How many external initializers there are. */
+size_t hg_onnx_weight_count(const hg_onnx_model *m)
+{
+    hg_onnx_weight w;
+    size_t count = 0, at = 0;
+    while (hg_onnx_weight_next(m, &at, &w)) count++;
+    return count;
 }
 
 /* The protobuf message. */

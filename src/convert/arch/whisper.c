@@ -34,6 +34,7 @@ typedef struct whisper {
     /* of the graph at work */
     hg_value *batch_shape; /* [B, S, width] */
     hg_value *hidden;      /* encoder_hidden_states [B, T, width] */
+    hg_value *heads_shape; /* [B, T, heads, head_dim] */
     hg_value *use_cache;
 } whisper;
 
@@ -156,12 +157,11 @@ static hg_value *self_attention(const whisper *m, hg_build *b, hg_value *n, cach
 /* Keys or values of h: rows [B T, width] to [B, heads, T, head_dim]. */
 static hg_value *split_heads(const whisper *m, hg_build *b, const char *name, hg_value *rows)
 {
-    const int64_t tail[] = {m->decoder_heads, m->width / m->decoder_heads}, heads_first[] = {0, 2, 1, 3};
+    const int64_t heads_first[] = {0, 2, 1, 3};
     hg_graph_enter(b->g, "%s", name);
-    hg_value *parts[] = {hg_op_shape(b->g, "sizes", m->hidden, 0, 2), hg_graph_ints(b->g, tail, 2)};
-    hg_value *shape = hg_op_concat_ints(b->g, "shape", parts, 2);
-    hg_value *x = hg_op_reshape(b->g, "split", rows, shape,
-                                HG_SHAPE(HG_SYM("batch_size"), HG_SYM("encoder_sequence_length"), HG_DIM(tail[0]), HG_DIM(tail[1])));
+    hg_value *x = hg_op_reshape(b->g, "split", rows, m->heads_shape,
+                                HG_SHAPE(HG_SYM("batch_size"), HG_SYM("encoder_sequence_length"), HG_DIM(m->decoder_heads),
+                                         HG_DIM(m->width / m->decoder_heads)));
     x = hg_op_transpose(b->g, "heads", x, heads_first);
     hg_graph_leave(b->g);
     return x;
@@ -274,6 +274,9 @@ static hangar_code build_decoder(whisper *m, hg_build *b, cache *caches, hangar_
     }
     m->use_cache = hg_graph_input(g, "use_cache_branch", HG_ONNX_BOOL, HG_SHAPE(HG_DIM(1)));
     hg_graph_enter(g, "decoder");
+    const int64_t tail[] = {m->decoder_heads, m->width / m->decoder_heads};
+    hg_value *parts[] = {hg_op_shape(g, "hidden_sizes", m->hidden, 0, 2), hg_graph_ints(g, tail, 2)};
+    m->heads_shape = hg_op_concat_ints(g, "heads_shape", parts, 2);
     hg_stream s = {.x = decoder_embeddings(m, b, ids, caches[0].past_k)};
     for (uint32_t i = 0; i < m->decoder_layers; i++) {
         hg_graph_enter(g, "layers.%u", i);
