@@ -56,6 +56,9 @@ char *hg_commit_file(const hg_store *s, const char *repo, const char *commit, co
 char *hg_blob_link(const char *path, const hg_oid *oid);
 /* CACHE/.locks/models--ORG--NAME/{HG_TMP_PREFIX}{random}: no scanner looks there, hg_sweep finds it. */
 char *hg_stage_path(const hg_store *s, const char *repo);
+/* CACHE/.locks/models--ORG--NAME/{oid}.damaged: there while the blob is known to be damaged. Then hg_blob_have says no, and the next one
+ * that is published replaces it. */
+char *hg_blob_mark_path(const hg_store *s, const char *repo, const hg_oid *oid);
 /* CACHE/models--ORG--NAME/blobs/{random}.hangar.incomplete: for content whose digest is not known yet. */
 char *hg_blob_temp_path(const hg_store *s, const char *repo);
 /* The plan of a removal, and where the snapshot goes meanwhile; in the repository's lock folder. */
@@ -134,6 +137,8 @@ void hg_snapshot_stamp(const hg_store *s, const char *repo, const char *commit, 
 
 /* ---- write.c ---- */
 
+/* Sets or takes away the mark of a damaged blob; without a word where the store cannot be written. */
+void hg_blob_mark(const hg_store *s, const char *repo, const hg_oid *oid, bool damaged);
 /* Holds the repository's own lock. */
 hangar_code hg_repo_lock(const hg_store *s, const char *repo, hg_lock *out, hangar_err *err);
 

@@ -118,6 +118,13 @@ char *hg_blob_lock_path(const hg_store *s, const char *repo, const hg_oid *oid)
     return hg_format("%s/.locks/%s/%s.lock", s->cache, folder, oid->hex);
 }
 
+char *hg_blob_mark_path(const hg_store *s, const char *repo, const hg_oid *oid)
+{
+    char folder[FOLDER_MAX];
+    if (!folder_of(repo, folder) || !oid_ok(oid)) return NULL;
+    return hg_format("%s/.locks/%s/%s.damaged", s->cache, folder, oid->hex);
+}
+
 char *hg_blob_temp_path(const hg_store *s, const char *repo)
 {
     char folder[FOLDER_MAX];

@@ -235,6 +235,7 @@ static hangar_code drop_blobs(removal *r, hg_str plan, const oids *used, hangar_
         if (blob_is_busy(r->s, r->repo, &oid)) continue; /* whoever writes it will link to it */
         HG_AUTO(hg_auto_free) char *path = hg_blob_path(r->s, r->repo, &oid);
         code = path ? drop_file(r, path, err) : hg_fail_memory(err);
+        hg_blob_mark(r->s, r->repo, &oid, false);
     }
     return code;
 }

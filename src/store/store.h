@@ -80,11 +80,11 @@ hangar_code hg_store_prepare(hg_store *s, const char *repo, hangar_err *err);
 char *hg_blob_path(const hg_store *s, const char *repo, const hg_oid *oid);
 char *hg_blob_partial_path(const hg_store *s, const char *repo, const hg_oid *oid);
 char *hg_blob_lock_path(const hg_store *s, const char *repo, const hg_oid *oid);
-/* The blob is there with that size. */
+/* The blob is there with that size, and no verification found it damaged since. */
 bool hg_blob_have(const hg_store *s, const char *repo, const hg_oid *oid, uint64_t size);
 /*
  * Makes a partial file, whose hash was proved by the caller, visible as its blob: fsync, mode 0664 & ~umask, rename (an existing blob
- * of the same size stays and wins; one of another size is damaged and replaced), fsync of the folder. When fsync fails, the partial is removed:
+ * of the same size stays and wins, unless a verification found it damaged; one of another size is replaced), fsync of the folder. When fsync fails, the partial is removed:
  * its bytes can no longer be vouched for.
  */
 hangar_code hg_blob_publish(hg_store *s, const char *repo, const hg_oid *oid, const char *partial,
@@ -105,7 +105,7 @@ typedef struct hg_jw hg_jw;
 typedef void hg_describe_fn(void *ctx, const hg_snapshot *snap, hg_jw *w);
 hangar_code hg_store_list(hg_store *s, hg_describe_fn *describe, void *ctx, char **out_json, hangar_err *err);
 hangar_code hg_store_remove(hg_store *s, const hg_ref *ref, char **out_json, hangar_err *err);
-/* ref NULL = all. */
+/* ref NULL = all. "ok" counts the files that were proved. Damaged blobs are marked, so that the next pull fetches them again. */
 hangar_code hg_store_verify(hg_store *s, const hg_ref *ref, hangar_job *job, char **out_json,
                             hangar_err *err);
 hangar_code hg_store_add(hg_store *s, const char *path, const char *name, hangar_job *job, char **out_json,

@@ -2,7 +2,8 @@
 /*
  * Hashing again what lies on disk. First everything that shall be looked at is gathered (one use per path of each
  * revision), then each distinct blob is hashed once by a few threads, then what was found is written in the order of the
- * names. Nothing is changed or repaired: damage is named.
+ * names. No file is changed or repaired: damage is named, and a damaged blob gets a mark in the lock folder, which makes
+ * the next pull fetch it again; a sound one loses it.
  *
  * A plain file in a snapshot has no digest in its name (a file system without links). It is proved when a blob of the
  * same content is there by name, or when the listing that Python keeps beside it (trees/{commit}.json) names its digest;
@@ -298,6 +299,8 @@ static hangar_code judge(const verify *v, content *c, uint64_t size, hg_hash *sh
     if (c->oid.hex[0]) {
         c->result = hg_streq(a, c->oid.hex) ? SOUND : DAMAGED;
         memcpy(c->actual, a, sizeof a);
+        /* So that the next pull fetches it again, although a file of the right name and size is there. */
+        if (c->linked) hg_blob_mark(v->s, c->repo, &c->oid, c->result == DAMAGED);
         return HANGAR_OK;
     }
     bool named =
@@ -425,16 +428,18 @@ static hangar_code write_report(verify *v, bool *out_ok, char **out_json, hangar
     if (code == HANGAR_OK) code = hg_json_parse(hg_str_of(bad), NULL, &doc, err);
     if (code != HANGAR_OK) return code;
     if (v->use_len) qsort(v->uses, v->use_len, sizeof *v->uses, use_order);
-    bool ok = v->bad_count == 0;
-    for (size_t i = 0; i < v->len; i++) {
-        result r = v->items[i].result;
-        ok = ok && r != DAMAGED && r != MISSING && r != UNREADABLE;
+    *out_ok = v->bad_count == 0;
+    size_t proved = 0;
+    for (size_t i = 0; i < v->use_len; i++) {
+        result r = v->items[v->uses[i].at].result;
+        proved += r == SOUND;
+        *out_ok = *out_ok && r != DAMAGED && r != MISSING && r != UNREADABLE;
     }
     hg_jw_obj(w, NULL);
     hg_jw_u64(w, "models", v->models);
     hg_jw_u64(w, "files", v->use_len);
     hg_jw_u64(w, "bytes", v->done);
-    hg_jw_bool(w, "ok", ok);
+    hg_jw_u64(w, "ok", proved);
     hg_jw_arr(w, "damaged");
     for (hg_json_iter it = hg_json_iter_of(hg_json_root(doc)); hg_json_next(&it);) hg_jw_val(w, NULL, it.val);
     for (size_t i = 0; i < v->use_len; i++) {
@@ -451,7 +456,6 @@ static hangar_code write_report(verify *v, bool *out_ok, char **out_json, hangar
         hg_jw_end(w);
     }
     hg_jw_end(w);
-    *out_ok = ok;
     return hg_jw_finish(w, false, out_json, err);
 }
 

@@ -100,11 +100,26 @@ hangar_code hg_store_prepare(hg_store *s, const char *repo, hangar_err *err)
 
 /* ---- blobs ---- */
 
+static bool is_marked(const hg_store *s, const char *repo, const hg_oid *oid)
+{
+    HG_AUTO(hg_auto_free) char *mark = hg_blob_mark_path(s, repo, oid);
+    return mark && access(mark, F_OK) == 0;
+}
+
+void hg_blob_mark(const hg_store *s, const char *repo, const hg_oid *oid, bool damaged)
+{
+    HG_AUTO(hg_auto_free) char *mark = hg_blob_mark_path(s, repo, oid);
+    if (!mark) return;
+    if (damaged) (void)!hg_write_file(mark, "", 0, HG_STORE_FILE_MODE, NULL);
+    else (void)unlink(mark);
+}
+
 bool hg_blob_have(const hg_store *s, const char *repo, const hg_oid *oid, uint64_t size)
 {
     struct stat st;
     HG_AUTO(hg_auto_free) char *path = hg_blob_path(s, repo, oid);
-    return path && stat(path, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == size;
+    return path && stat(path, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == size &&
+           !is_marked(s, repo, oid);
 }
 
 /* Bytes, then mode, to disk. */
@@ -124,10 +139,12 @@ static hangar_code settle_partial(const hg_store *s, const char *partial, uint64
     return hg_fail_errno(err, sys, "writing %s to disk", partial);
 }
 
-/* Renames; a blob of the same size that is there already stays. */
-static hangar_code rename_blob(const char *partial, const char *blob, uint64_t size, hangar_err *err)
+/* Renames; a blob of the same size that is there already stays, unless it is known to be damaged. */
+static hangar_code rename_blob(const char *partial, const char *blob, uint64_t size, bool damaged,
+                               hangar_err *err)
 {
     struct stat st;
+    if (damaged) return rename(partial, blob) == 0 ? HANGAR_OK : hg_fail_errno(err, errno, "%s", blob);
     if (renameat2(AT_FDCWD, partial, AT_FDCWD, blob, RENAME_NOREPLACE) == 0) return HANGAR_OK;
     if (errno != EEXIST && errno != EINVAL && errno != ENOSYS) return hg_fail_errno(err, errno, "%s", blob);
     if (stat(blob, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == size) {
@@ -146,8 +163,11 @@ hangar_code hg_blob_publish(hg_store *s, const char *repo, const hg_oid *oid, co
     HG_AUTO(hg_auto_free) char *dir = hg_repo_part(s, repo, "blobs");
     if (!blob || !dir) return hg_fail(err, HANGAR_E_INVALID, "not a blob of a repository");
     hangar_code code = settle_partial(s, partial, &size, err);
-    if (code == HANGAR_OK) code = rename_blob(partial, blob, size, err);
-    return code == HANGAR_OK ? hg_fsync_dir(dir, err) : code;
+    bool damaged = is_marked(s, repo, oid);
+    if (code == HANGAR_OK) code = rename_blob(partial, blob, size, damaged, err);
+    if (code == HANGAR_OK) code = hg_fsync_dir(dir, err);
+    if (code == HANGAR_OK && damaged) hg_blob_mark(s, repo, oid, false);
+    return code;
 }
 
 /* ---- links ---- */
