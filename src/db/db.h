@@ -32,12 +32,15 @@ void hg_db_commit(hg_db *db);
 /* ---- facts.c: what is known of a snapshot ---- */
 
 /*
- * stamp says what the facts depend on, as text; they are only given back for the same stamp. `dirs` is what the caller needs to build the
- * stamp again (names separated by newlines).
+ * stamp says what the facts depend on, as text: the caller builds it again and compares. `dirs` is what it needs for that (names separated
+ * by newlines).
  */
-/* The folders of a remembered snapshot; false when nothing is remembered. `out` is appended to. */
-bool hg_db_facts_dirs(hg_db *db, const char *repo, const char *commit, hg_buf *out);
-bool hg_db_facts_get(hg_db *db, const char *repo, const char *commit, const char *stamp, hg_buf *out);
+typedef struct hg_db_fact { /* views, for the time of the call */
+    hg_str repo, commit, stamp, dirs, facts;
+} hg_db_fact;
+/* Calls fn for everything remembered, sorted by the bytes of repo and commit; rows that were tampered with are left out. fn must not come
+ * back to the index; false from it ends the reading. */
+void hg_db_facts_each(hg_db *db, bool (*fn)(void *ctx, const hg_db_fact *fact), void *ctx);
 void hg_db_facts_put(hg_db *db, const char *repo, const char *commit, const char *stamp, hg_str dirs,
                      hg_str facts);
 /* One commit, or with commit NULL all of the repository. */

@@ -14,9 +14,9 @@ static int64_t sum_parts(const hg_str *parts, size_t count)
     return (int64_t)(sum & INT64_MAX);
 }
 
-static int64_t row_sum(const char *repo, const char *commit, const char *stamp, hg_str dirs, hg_str facts)
+static int64_t row_sum(const hg_db_fact *f)
 {
-    hg_str parts[] = {hg_str_of(repo), hg_str_of(commit), hg_str_of(stamp), dirs, facts};
+    hg_str parts[] = {f->repo, f->commit, f->stamp, f->dirs, f->facts};
     return sum_parts(parts, sizeof parts / sizeof parts[0]);
 }
 
@@ -31,50 +31,32 @@ static void bind_text(sqlite3_stmt *stmt, int i, hg_str s)
     (void)sqlite3_bind_text64(stmt, i, s.ptr, s.len, SQLITE_STATIC, SQLITE_UTF8);
 }
 
-bool hg_db_facts_dirs(hg_db *db, const char *repo, const char *commit, hg_buf *out)
+void hg_db_facts_each(hg_db *db, bool (*fn)(void *ctx, const hg_db_fact *fact), void *ctx)
 {
-    sqlite3_stmt *stmt = hg_db_use(db, HG_STMT_FACTS_DIRS);
-    if (stmt) {
-        bind_text(stmt, 1, hg_str_of(repo));
-        bind_text(stmt, 2, hg_str_of(commit));
-    }
-    int rc = hg_db_step(db, stmt);
-    if (rc == SQLITE_ROW) hg_buf_str(out, column(stmt, 0));
-    hg_db_done(db, stmt, rc);
-    return rc == SQLITE_ROW;
-}
-
-bool hg_db_facts_get(hg_db *db, const char *repo, const char *commit, const char *stamp, hg_buf *out)
-{
-    bool ok = false;
-    sqlite3_stmt *stmt = hg_db_use(db, HG_STMT_FACTS_GET);
-    if (stmt) {
-        bind_text(stmt, 1, hg_str_of(repo));
-        bind_text(stmt, 2, hg_str_of(commit));
-        bind_text(stmt, 3, hg_str_of(stamp));
-    }
-    int rc = hg_db_step(db, stmt);
-    if (rc == SQLITE_ROW) {
-        hg_str facts = column(stmt, 0), dirs = column(stmt, 1);
-        ok = row_sum(repo, commit, stamp, dirs, facts) == sqlite3_column_int64(stmt, 2);
-        if (ok) hg_buf_str(out, facts);
+    sqlite3_stmt *stmt = hg_db_use(db, HG_STMT_FACTS_EACH);
+    bool more = true;
+    int rc;
+    while ((rc = hg_db_step(db, stmt)) == SQLITE_ROW && more) {
+        hg_db_fact f = {column(stmt, 0), column(stmt, 1), column(stmt, 2), column(stmt, 3), column(stmt, 4)};
+        if (row_sum(&f) == sqlite3_column_int64(stmt, 5)) more = fn(ctx, &f);
     }
     hg_db_done(db, stmt, rc);
-    return ok;
 }
 
 void hg_db_facts_put(hg_db *db, const char *repo, const char *commit, const char *stamp, hg_str dirs,
                      hg_str facts)
 {
+    hg_db_fact f = {hg_str_of(repo), hg_str_of(commit), hg_str_of(stamp), dirs.ptr ? dirs : HG_STR(""),
+                    facts};
     if (dirs.len > HG_DB_TEXT_MAX || facts.len > HG_DB_TEXT_MAX) return;
     sqlite3_stmt *stmt = hg_db_use(db, HG_STMT_FACTS_PUT);
     if (stmt) {
-        bind_text(stmt, 1, hg_str_of(repo));
-        bind_text(stmt, 2, hg_str_of(commit));
-        bind_text(stmt, 3, hg_str_of(stamp));
-        bind_text(stmt, 4, dirs.ptr ? dirs : HG_STR(""));
-        bind_text(stmt, 5, facts);
-        (void)sqlite3_bind_int64(stmt, 6, row_sum(repo, commit, stamp, dirs, facts));
+        bind_text(stmt, 1, f.repo);
+        bind_text(stmt, 2, f.commit);
+        bind_text(stmt, 3, f.stamp);
+        bind_text(stmt, 4, f.dirs);
+        bind_text(stmt, 5, f.facts);
+        (void)sqlite3_bind_int64(stmt, 6, row_sum(&f));
     }
     hg_db_done(db, stmt, hg_db_step(db, stmt));
 }

@@ -2,7 +2,8 @@
 /*
  * The listing. What takes time (looking at every file, reading headers of weights) is remembered in the index under a
  * stamp made of the times of the folders involved, so that a listing of a thousand models looks at folders only. What was
- * newly found out is put into the index in batches, after it was found out: nobody waits for it.
+ * newly found out is put into the index in batches, after it was found out: nobody waits for it. The index is read whole
+ * and at once: a transaction for each model would cost more than all the rest.
  */
 #include "base/clock.h"
 #include "hangar/hangar.h"
@@ -25,6 +26,12 @@ typedef struct pending {
     char *stamp, *dirs, *facts;
 } pending;
 
+/* One line of the index. */
+typedef struct row {
+    char *text; /* holds all of them */
+    const char *repo, *commit, *stamp, *dirs, *facts;
+} row;
+
 typedef struct listing {
     hg_store *s;
     hg_db *db;
@@ -32,6 +39,8 @@ typedef struct listing {
     void *ctx;
     hg_jw *w;
     hg_jw *bad; /* repositories that could not be read */
+    row *rows;  /* sorted by repo and commit */
+    size_t row_len, row_cap;
     pending *news;
     size_t news_len, news_cap;
 } listing;
@@ -95,18 +104,50 @@ static void write_members(hg_jw *w, hg_str text)
     hg_json_free(doc);
 }
 
-/* What the index knows, if it still holds; "" otherwise. */
-static void recall(const listing *l, const char *repo, const char *commit, hg_buf *out)
+/* ---- what the index knew when the listing began ---- */
+
+static bool keep_row(void *ctx, const hg_db_fact *f)
 {
-    hg_buf dirs, stamp;
-    hg_buf_init(&dirs, HG_DB_TEXT_MAX);
-    hg_buf_init(&stamp, 64 * HG_KIB);
-    if (l->db && hg_db_facts_dirs(l->db, repo, commit, &dirs)) {
-        make_stamp(l, repo, commit, hg_buf_view(&dirs), &stamp);
-        if (stamp.len) (void)hg_db_facts_get(l->db, repo, commit, hg_buf_text(&stamp), out);
+    listing *l = ctx;
+    const hg_str parts[] = {f->repo, f->commit, f->stamp, f->dirs, f->facts};
+    size_t need = HG_LEN(parts);
+    for (size_t i = 0; i < HG_LEN(parts); i++) need += parts[i].len;
+    if (!hg_grow((void **)&l->rows, &l->row_cap, l->row_len + 1, sizeof *l->rows)) return false;
+    row *r = &l->rows[l->row_len];
+    char *at = r->text = malloc(need);
+    if (!at) return false;
+    const char **fields[] = {&r->repo, &r->commit, &r->stamp, &r->dirs, &r->facts};
+    for (size_t i = 0; i < HG_LEN(parts); i++) {
+        *fields[i] = at;
+        if (parts[i].len) memcpy(at, parts[i].ptr, parts[i].len);
+        at[parts[i].len] = '\0';
+        at += parts[i].len + 1;
     }
-    hg_buf_deinit(&dirs);
+    l->row_len++;
+    return true;
+}
+
+static int row_order(const void *key, const void *item)
+{
+    const char *const *names = key;
+    const row *r = item;
+    int c = strcmp(names[0], r->repo);
+    return c ? c : strcmp(names[1], r->commit);
+}
+
+/* The remembered facts of a snapshot, if they still hold; NULL otherwise. */
+static const char *recall(const listing *l, const char *repo, const char *commit)
+{
+    const char *names[] = {repo, commit};
+    const row *r = l->row_len ? bsearch(names, l->rows, l->row_len, sizeof *l->rows, row_order) : NULL;
+    hg_buf stamp;
+    if (!r) return NULL;
+    hg_buf_init(&stamp, 64 * HG_KIB);
+    make_stamp(l, repo, commit, hg_str_of(r->dirs), &stamp);
+    bool same =
+        stamp.len && hg_buf_check(&stamp, NULL) == HANGAR_OK && hg_streq(hg_buf_text(&stamp), r->stamp);
     hg_buf_deinit(&stamp);
+    return same ? r->facts : NULL;
 }
 
 /* The folders below a snapshot, a line each; false when there are too many to remember. */
@@ -164,12 +205,10 @@ static void write_modified(listing *l, const char *repo, const char *commit)
 static hangar_code list_commit(listing *l, const hg_repo *repo, const char *commit, hangar_err *err)
 {
     char text[HG_REPO_MAX + HG_REVISION_MAX];
-    hg_buf known;
     HG_AUTO(hg_auto_free) char *found = NULL;
     hangar_code code = HANGAR_OK;
-    hg_buf_init(&known, HG_DB_TEXT_MAX);
-    recall(l, repo->name, commit, &known);
-    if (known.len == 0) code = find_out(l, repo, commit, &found, err);
+    const char *known = recall(l, repo->name, commit);
+    if (!known) code = find_out(l, repo, commit, &found, err);
     if (code == HANGAR_OK) {
         const char *rev = hg_repo_rev_of(repo, commit);
         hg_ref_text(repo->name, rev, commit, text);
@@ -178,11 +217,10 @@ static hangar_code list_commit(listing *l, const hg_repo *repo, const char *comm
         hg_jw_text(l->w, "repo", repo->name);
         hg_jw_text(l->w, "revision", rev);
         hg_jw_text(l->w, "commit", commit);
-        write_members(l->w, found ? hg_str_of(found) : hg_buf_view(&known));
+        write_members(l->w, hg_str_of(known ? known : found));
         write_modified(l, repo->name, commit);
         hg_jw_end(l->w);
     }
-    hg_buf_deinit(&known);
     /* Empty, or removed while it was looked at. */
     return code == HANGAR_E_NOT_FOUND ? HANGAR_OK : code;
 }
@@ -236,9 +274,12 @@ hangar_code hg_store_list(hg_store *s, hg_describe_fn *describe, void *ctx, char
     hg_jw_obj(w, NULL);
     hg_jw_text(w, "cache", s->cache);
     hg_jw_arr(w, "models");
+    if (l.db) hg_db_facts_each(l.db, keep_row, &l);
     hangar_code code = hg_store_each(s, list_repo, list_bad, &l, err);
     flush(&l);
     free(l.news);
+    for (size_t i = 0; i < l.row_len; i++) free(l.rows[i].text);
+    free(l.rows);
     if (code == HANGAR_OK) code = write_problems(&l, err);
     return code == HANGAR_OK ? hg_jw_finish(w, false, out_json, err) : code;
 }
