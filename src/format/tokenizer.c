@@ -154,6 +154,11 @@ const char *hg_tokenizer_text(const hg_tokenizer *t, int64_t id)
     return id >= 0 && (uint64_t)id < t->size ? t->by_id[id].text : NULL;
 }
 
+void hg_tokenizer_set_lower(hg_tokenizer *t)
+{
+    t->lower = true;
+}
+
 size_t hg_tokenizer_size(const hg_tokenizer *t)
 {
     return t->size;

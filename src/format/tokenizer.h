@@ -30,6 +30,8 @@ hangar_code hg_tokenizer_from_vocab(const hg_jval *vocab, const hg_jval *added, 
                                     hangar_err *err);
 void hg_tokenizer_free(hg_tokenizer *t);
 
+/* WordPiece: lower the case whatever the files said. */
+void hg_tokenizer_set_lower(hg_tokenizer *t);
 /* One more than the highest id. */
 size_t hg_tokenizer_size(const hg_tokenizer *t);
 /* A token's text as it stands in the file, borrowed; NULL when no token has that id. */

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hangar_model_load: from a REF to a model that a runner holds, by the first loader that takes it. */
+#include "base/clock.h"
+#include "base/mem.h"
+#include "manager/loaded.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static const hg_loader *const loaders[] = {
+#define HG_LOADER(name) &hg_loader_##name,
+#include "manager/loaders.def"
+#undef HG_LOADER
+};
+
+/* What a model is, for messages: "a bert model in safetensors". */
+static void describe(const hg_facts *f, char *out, size_t len)
+{
+    snprintf(out, len, "%s%s%s model in %s", f->architecture[0] ? "\"" : "",
+             f->architecture[0] ? f->architecture : "unknown", f->architecture[0] ? "\"" : "",
+             f->format[0] ? f->format : "an unknown format");
+}
+
+static hangar_code no_loader(const hangar_model *m, hangar_err *err)
+{
+    char what[160];
+    describe(&m->facts, what, sizeof what);
+    return hg_fail(err, HANGAR_E_UNSUPPORTED,
+                   "%s is a(n) %s: hangar runs GGUF files, Whisper and BERT encoders in safetensors", m->name,
+                   what);
+}
+
+hangar_code hg_model_need(const hangar_model *m, const hg_loader *loader, hangar_err *err)
+{
+    if (!m) return hg_fail(err, HANGAR_E_USAGE, "no model was given");
+    if (m->loader == loader) return HANGAR_OK;
+    return hg_fail(err, HANGAR_E_UNSUPPORTED, "%s is a model for %s, wanted one for %s", m->name,
+                   m->loader->task, loader->task);
+}
+
+void hangar_model_unload(hangar_model *model)
+{
+    if (!model) return;
+    hg_runner_end(model->runner);
+    if (model->loader && model->loader->unload) model->loader->unload(model);
+    hg_snapshot_free(model->snap);
+    free(model->name);
+    free(model);
+}
+
+/* Finds the model in the store and reads what it is. */
+static hangar_code find(hangar_model *m, hangar_err *err)
+{
+    hg_ref ref;
+    hangar_code code = hg_ref_parse(m->name, &ref, err);
+    if (code == HANGAR_OK) code = hg_snapshot_open(m->h->store, &ref, &m->snap, err);
+    if (code != HANGAR_OK) return code;
+    if (ref.file[0] && !hg_snapshot_file_get(m->snap, ref.file))
+        return hg_fail(err, HANGAR_E_NOT_FOUND, "%s has no file %s in the store", ref.repo, ref.file);
+    hg_facts_read(m->snap, &m->facts, NULL);
+    return HANGAR_OK;
+}
+
+hangar_code hangar_model_load(hangar *h, const char *ref, hangar_job *job, hangar_model **out,
+                              hangar_err *err)
+{
+    *out = NULL;
+    double from = hg_now();
+    if (!ref) return hg_fail(err, HANGAR_E_USAGE, "no model was named");
+    hangar_model *m = hg_calloc(1, sizeof *m);
+    if (!m) return hg_fail_memory(err);
+    m->h = h;
+    m->name = hg_strdup(ref);
+    hangar_code code = m->name ? find(m, err) : hg_fail_memory(err);
+    const hg_loader *loader = NULL;
+    for (size_t i = 0; code == HANGAR_OK && i < HG_LEN(loaders) && !loader; i++)
+        if (loaders[i]->takes(m->snap, &m->facts)) loader = loaders[i];
+    if (code == HANGAR_OK) {
+        hg_job_phase(job, "loading");
+        code = loader ? hg_wrap(err, loader->load(m, job, err), "%s", m->name) : no_loader(m, err);
+    }
+    if (code == HANGAR_OK) {
+        m->loader = loader;
+        m->load_seconds = hg_now() - from;
+        *out = m;
+    } else {
+        hangar_model_unload(m);
+    }
+    return code;
+}

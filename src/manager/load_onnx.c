@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "manager/load_onnx.h"
+
+#include "base/fsx.h"
+#include "base/mem.h"
+#include "convert/artifact.h"
+#include "hangar/onnx.h"
+
+#include <stdlib.h>
+
+#define TEXT_MAX (64 * HG_MIB) /* bytes of a configuration or tokenizer file */
+
+hangar_code hg_load_json(const hg_snapshot *snap, const char *path, hg_json **out, hangar_err *err)
+{
+    *out = NULL;
+    if (!hg_snapshot_file_get(snap, path)) return HANGAR_OK;
+    HG_AUTO(hg_auto_free) char *full = hg_snapshot_file_path(snap, path);
+    if (!full) return hg_fail_memory(err);
+    hg_buf text;
+    hg_buf_init(&text, TEXT_MAX);
+    hangar_code code = hg_read_file(full, &text, err);
+    if (code == HANGAR_OK) code = hg_json_parse(hg_buf_view(&text), NULL, out, err);
+    hg_buf_deinit(&text);
+    return hg_wrap(err, code, "%s", path);
+}
+
+/* vocab.txt and tokenizer_config.json. */
+static hangar_code tokenizer_from_lines(const hg_snapshot *snap, hg_tokenizer **out, hangar_err *err)
+{
+    HG_AUTO(hg_json_auto_free) hg_json *config = NULL;
+    HG_AUTO(hg_auto_free) char *full = hg_snapshot_file_path(snap, "vocab.txt");
+    if (!full) return hg_fail_memory(err);
+    hg_buf text;
+    hg_buf_init(&text, TEXT_MAX);
+    hangar_code code = hg_load_json(snap, "tokenizer_config.json", &config, err);
+    if (code == HANGAR_OK) code = hg_read_file(full, &text, err);
+    if (code == HANGAR_OK) code = hg_tokenizer_from_lines(hg_buf_view(&text), hg_json_root(config), out, err);
+    hg_buf_deinit(&text);
+    return code;
+}
+
+hangar_code hg_load_tokenizer(const hg_snapshot *snap, hg_tokenizer **out, hangar_err *err)
+{
+    HG_AUTO(hg_json_auto_free) hg_json *doc = NULL;
+    HG_AUTO(hg_json_auto_free) hg_json *added = NULL;
+    hangar_code code = hg_load_json(snap, "tokenizer.json", &doc, err);
+    if (code != HANGAR_OK) return code;
+    if (doc) return hg_tokenizer_parse(hg_json_root(doc), out, err);
+    if (hg_snapshot_file_get(snap, "vocab.txt")) return tokenizer_from_lines(snap, out, err);
+    code = hg_load_json(snap, "vocab.json", &doc, err);
+    if (code == HANGAR_OK) code = hg_load_json(snap, "added_tokens.json", &added, err);
+    if (code != HANGAR_OK) return code;
+    if (doc) return hg_tokenizer_from_vocab(hg_json_root(doc), added ? hg_json_root(added) : NULL, out, err);
+    return hg_fail(err, HANGAR_E_NOT_FOUND, "%s has no tokenizer.json, vocab.txt or vocab.json",
+                   snap->ref.repo);
+}
+
+/* The converted form, made when it is missing and made anew when it is damaged. */
+static hangar_code need_artifact(hangar_model *m, hangar_job *job, hg_artifact **out, hangar_err *err)
+{
+    hangar_code code = hg_artifact_open(m->h->store, m->snap, out, err);
+    if (code != HANGAR_E_NOT_FOUND && code != HANGAR_E_INVALID) return code;
+    hg_job_phase(job, "converting");
+    code = hangar_onnx_convert(m->h, m->name, NULL, job, NULL, err);
+    if (code == HANGAR_OK) code = hg_artifact_open(m->h->store, m->snap, out, err);
+    return code;
+}
+
+static hangar_code load_frame(const hangar_model *m, const hg_artifact *a, char **out, hangar_err *err)
+{
+    HG_AUTO(hg_jw_auto_free) hg_jw *w = hg_jw_new();
+    if (!w) return hg_fail_memory(err);
+    hg_jw_obj(w, NULL);
+    hg_jw_i64(w, "threads", m->h->settings->threads);
+    hg_artifact_load_members(a, w);
+    return hg_jw_finish(w, false, out, err);
+}
+
+hangar_code hg_load_onnx(hangar_model *m, hangar_job *job, hg_frame *out_ready, hangar_err *err)
+{
+    HG_AUTO(hg_artifact_auto_free) hg_artifact *artifact = NULL;
+    HG_AUTO(hg_auto_free) char *frame = NULL;
+    hangar_code code = need_artifact(m, job, &artifact, err);
+    if (code == HANGAR_OK) code = load_frame(m, artifact, &frame, err);
+    if (code != HANGAR_OK) return code;
+    hg_job_phase(job, "loading");
+    hg_runner_options options = {m->h->settings->load_timeout, m->h->settings->step_timeout};
+    return hg_runner_start(hg_engine_get("onnx"), &options, hg_str_of(frame), job, &m->runner, out_ready,
+                           err);
+}

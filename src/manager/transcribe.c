@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hangar_transcribe: an open file and a set of token ids to the ONNX runner, its windows of tokens to text. */
+#include "base/clock.h"
+#include "base/fsx.h"
+#include "base/mem.h"
+#include "engine/onnx_ops.h"
+#include "manager/load_whisper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define TEXT_MAX (64 * HG_MIB)
+
+/* The caller's options over the defaults. */
+static hangar_code options_read(const hangar_transcribe_options *given, hangar_transcribe_options *out,
+                                hangar_err *err)
+{
+    *out = (hangar_transcribe_options)HANGAR_TRANSCRIBE_OPTIONS_INIT;
+    if (!given) return HANGAR_OK;
+    if (given->size < offsetof(hangar_transcribe_options, task) || given->size > sizeof *out)
+        return hg_fail(err, HANGAR_E_USAGE,
+                       "hangar_transcribe_options.size is wrong; use HANGAR_TRANSCRIBE_OPTIONS_INIT");
+    memcpy(out, given, given->size);
+    if (out->beams < 1 || out->beams > HG_ONNX_BEAMS_MAX)
+        return hg_fail(err, HANGAR_E_USAGE, "beams must be from 1 to %d", HG_ONNX_BEAMS_MAX);
+    return HANGAR_OK;
+}
+
+/* Language and task of the call as ids; -1 = none, or to be found out. */
+static hangar_code choose(const hg_whisper *w, const hangar_transcribe_options *o, int64_t *language,
+                          int64_t *task, hangar_err *err)
+{
+    bool translate = hg_streq(o->task, "translate");
+    if (o->task && !translate && !hg_streq(o->task, "transcribe"))
+        return hg_fail(err, HANGAR_E_USAGE, "no task \"%s\": transcribe or translate", o->task);
+    *language = o->language ? hg_whisper_language_id(w, o->language) : -1;
+    *task = translate ? w->translate : w->transcribe;
+    bool english_only = w->language_count == 0;
+    if (o->language && *language < 0 && !(english_only && strcmp(o->language, "en") == 0))
+        return hg_fail(err, HANGAR_E_USAGE, "the model knows no language \"%s\"%s", o->language,
+                       english_only ? ", only en" : "; languages are named as in en, pt, zh");
+    if (translate && *task < 0) return hg_fail(err, HANGAR_E_UNSUPPORTED, "the model cannot translate");
+    return HANGAR_OK;
+}
+
+/* A list of ids of generation_config.json, else of config.json. */
+static void write_ids(hg_jw *w, const hg_whisper *m, const char *key)
+{
+    const hg_jval *v = hg_json_get(hg_json_root(m->generation), key);
+    if (!hg_json_is_array(v)) v = hg_json_get(hg_json_root(m->config), key);
+    hg_jw_arr(w, key[0] == 'b' ? "begin_suppress" : "suppress");
+    for (hg_json_iter it = hg_json_iter_of(v); hg_json_is_array(v) && hg_json_next(&it);)
+        hg_jw_i64(w, NULL, hg_json_i64_or(it.val, -1));
+    hg_jw_end(w);
+}
+
+static hangar_code call_frame(const hg_whisper *m, const hangar_transcribe_options *o, int64_t language,
+                              int64_t task, char **out, hangar_err *err)
+{
+    HG_AUTO(hg_jw_auto_free) hg_jw *w = hg_jw_new();
+    if (!w) return hg_fail_memory(err);
+    hg_jw_obj(w, NULL);
+    hg_jw_text(w, "op", "transcribe");
+    hg_jw_i64(w, "mels", m->mels);
+    hg_jw_i64(w, "frames", m->frames);
+    hg_jw_i64(w, "start", m->start);
+    hg_jw_i64(w, "eos", m->eos);
+    hg_jw_i64(w, "no_timestamps", m->no_timestamps);
+    hg_jw_i64(w, "no_speech", m->no_speech);
+    hg_jw_i64(w, "max_tokens", m->max_tokens);
+    hg_jw_i64(w, "max_initial_timestamp", m->max_initial);
+    write_ids(w, m, "suppress_tokens");
+    write_ids(w, m, "begin_suppress_tokens");
+    hg_jw_arr(w, "languages");
+    for (size_t i = 0; i < m->language_count; i++) hg_jw_i64(w, NULL, m->languages[i].id);
+    hg_jw_end(w);
+    hg_jw_i64(w, "language", language);
+    hg_jw_i64(w, "task", task);
+    hg_jw_i64(w, "beams", o->beams);
+    hg_jw_bool(w, "timestamps", o->timestamps);
+    return hg_jw_finish(w, false, out, err);
+}
+
+/* ---- windows to text ---- */
+
+/* What has come so far. */
+typedef struct script {
+    const hg_whisper *model;
+    hangar_job *job;
+    hg_buf text;
+    hg_jw *segments; /* an open array */
+    int64_t *tokens;
+    size_t token_count, token_cap;
+    int64_t language;
+} script;
+
+static bool is_word(char c)
+{
+    return (unsigned char)c > ' ' && (unsigned char)c < 0x7f;
+}
+
+/* Appends a segment's text, with a space where two words of a spaced script would touch; tells the job. */
+static void add_text(script *s, hg_str piece)
+{
+    if (s->text.len == 0) {
+        while (piece.len > 0 && piece.ptr[0] == ' ') {
+            piece.ptr++;
+            piece.len--;
+        }
+    }
+    if (piece.len == 0) return;
+    size_t from = s->text.len;
+    if (from > 0 && is_word(s->text.data[from - 1]) && is_word(piece.ptr[0])) hg_buf_putc(&s->text, ' ');
+    hg_buf_str(&s->text, piece);
+    if (s->text.state == HANGAR_OK) hg_job_text(s->job, (hg_str){s->text.data + from, s->text.len - from});
+}
+
+/* The ids of a segment, appended to all; the words among them as text. */
+static hangar_code read_ids(script *s, const hg_jval *list, hg_buf *text, hangar_err *err)
+{
+    size_t from = s->token_count;
+    for (hg_json_iter it = hg_json_iter_of(list); hg_json_next(&it);) {
+        int64_t id = -1;
+        if (!hg_json_i64(it.val, &id))
+            return hg_fail(err, HANGAR_E_ENGINE, "the runner sent a token that is no number");
+        if (!hg_grow((void **)&s->tokens, &s->token_cap, s->token_count + 1, sizeof *s->tokens))
+            return hg_fail_memory(err);
+        s->tokens[s->token_count++] = id;
+    }
+    /* Times and other marks lie behind the end token in every vocabulary of this kind. */
+    HG_AUTO(hg_auto_free) int64_t *words = hg_calloc(s->token_count - from, sizeof *words);
+    if (!words) return hg_fail_memory(err);
+    size_t count = 0;
+    for (size_t i = from; i < s->token_count; i++)
+        if (s->tokens[i] < s->model->eos) words[count++] = s->tokens[i];
+    return hg_tokenizer_decode(s->model->tokenizer, words, count, text, err);
+}
+
+static hangar_code add_segment(script *s, const hg_jval *segment, hangar_err *err)
+{
+    hg_buf text;
+    hg_buf_init(&text, TEXT_MAX);
+    const hg_jval *ids = hg_json_get(segment, "tokens");
+    hangar_code code = read_ids(s, ids, &text, err);
+    if (code == HANGAR_OK) {
+        add_text(s, hg_buf_view(&text));
+        hg_jw_obj(s->segments, NULL);
+        hg_jw_f64(s->segments, "start", hg_json_f64_or(hg_json_get(segment, "start"), 0));
+        hg_jw_f64(s->segments, "end", hg_json_f64_or(hg_json_get(segment, "end"), 0));
+        hg_jw_str(s->segments, "text", hg_str_trim(hg_buf_view(&text)));
+        hg_jw_val(s->segments, "tokens", ids);
+        hg_jw_end(s->segments);
+    }
+    hg_buf_deinit(&text);
+    return code;
+}
+
+static hangar_code on_piece(void *ctx, const hg_frame *piece, hangar_err *err)
+{
+    script *s = ctx;
+    hangar_code code = HANGAR_OK;
+    const hg_jval *doc = hg_json_root(piece->doc);
+    s->language = hg_json_i64_or(hg_json_get(doc, "language"), -1);
+    for (hg_json_iter it = hg_json_iter_of(hg_json_get(doc, "segments"));
+         code == HANGAR_OK && hg_json_next(&it);)
+        code = add_segment(s, it.val, err);
+    return code == HANGAR_OK ? hg_buf_check(&s->text, err) : code;
+}
+
+/* ---- the document ---- */
+
+static hangar_code result(const hangar_model *m, const char *file, const hangar_transcribe_options *o,
+                          script *s, const hg_jval *done, double seconds, char **out, hangar_err *err)
+{
+    const hg_whisper *model = m->data;
+    const char *language = hg_whisper_language_code(model, s->language);
+    HG_AUTO(hg_auto_free) char *segments = NULL;
+    HG_AUTO(hg_json_auto_free) hg_json *parsed = NULL;
+    HG_AUTO(hg_jw_auto_free) hg_jw *w = hg_jw_new();
+    hangar_code code = w ? hg_jw_finish(s->segments, false, &segments, err) : hg_fail_memory(err);
+    if (code == HANGAR_OK) code = hg_json_parse(hg_str_of(segments), NULL, &parsed, err);
+    if (code != HANGAR_OK) return code;
+    hg_jw_obj(w, NULL);
+    hg_jw_text(w, "model", m->name);
+    hg_jw_text(w, "file", file);
+    hg_jw_str(w, "text", hg_str_trim(hg_buf_view(&s->text)));
+    hg_jw_text(w, "language", language ? language : model->language_count == 0 ? "en" : NULL);
+    hg_jw_f64(w, "duration", hg_json_f64_or(hg_json_get(done, "duration"), 0));
+    hg_jw_bool(w, "timestamps", o->timestamps);
+    hg_jw_val(w, "segments", hg_json_root(parsed));
+    hg_jw_arr(w, "tokens");
+    for (size_t i = 0; i < s->token_count; i++) hg_jw_i64(w, NULL, s->tokens[i]);
+    hg_jw_end(w);
+    hg_jw_f64(w, "seconds", seconds);
+    return hg_jw_finish(w, false, out, err);
+}
+
+/* One file that is open. */
+static hangar_code transcribe_fd(hangar_model *m, const char *file, int fd,
+                                 const hangar_transcribe_options *o, hg_str call, hangar_job *job,
+                                 char **out_json, hangar_err *err)
+{
+    double from = hg_now();
+    script s = {.model = m->data, .job = job, .segments = hg_jw_new(), .language = -1};
+    hg_frame done = {0};
+    hg_buf_init(&s.text, TEXT_MAX);
+    hg_jw_arr(s.segments, NULL);
+    hg_parcel parcel = {.json = call, .fd = fd};
+    hangar_code code = s.segments ? HANGAR_OK : hg_fail_memory(err);
+    if (code == HANGAR_OK) code = hg_runner_call_parcel(m->runner, &parcel, on_piece, &s, job, &done, err);
+    if (code == HANGAR_OK && out_json)
+        code = result(m, file, o, &s, hg_json_root(done.doc), hg_now() - from, out_json, err);
+    hg_frame_deinit(&done);
+    hg_buf_deinit(&s.text);
+    hg_jw_free(s.segments);
+    free(s.tokens);
+    return code;
+}
+
+/* Opens the file; never as one of the standard streams, should those be closed (a descriptor 0 does not travel). */
+static hangar_code open_audio(const char *file, int *out_fd, hangar_err *err)
+{
+    hangar_code code = hg_open_regular(file, out_fd, NULL, err);
+    if (code != HANGAR_OK || *out_fd > 2) return code;
+    int moved = fcntl(*out_fd, F_DUPFD_CLOEXEC, 3);
+    if (moved < 0) code = hg_fail_errno(err, errno, "opening %s", file);
+    close(*out_fd);
+    *out_fd = moved;
+    return code;
+}
+
+hangar_code hangar_transcribe(hangar_model *model, const char *file, const hangar_transcribe_options *options,
+                              hangar_job *job, char **out_json, hangar_err *err)
+{
+    if (out_json) *out_json = NULL;
+    hangar_transcribe_options o;
+    int64_t language = -1, task = -1;
+    HG_AUTO(hg_auto_free) char *call = NULL;
+    HG_AUTO(hg_auto_close) int fd = -1;
+    hangar_code code = hg_model_need(model, &hg_loader_whisper, err);
+    if (code == HANGAR_OK && !file) code = hg_fail(err, HANGAR_E_USAGE, "no file was named");
+    if (code == HANGAR_OK) code = options_read(options, &o, err);
+    if (code == HANGAR_OK) code = choose(model->data, &o, &language, &task, err);
+    if (code == HANGAR_OK) code = call_frame(model->data, &o, language, task, &call, err);
+    if (code == HANGAR_OK) code = open_audio(file, &fd, err);
+    if (code != HANGAR_OK) return code;
+    hg_job_phase(job, "transcribing");
+    return hg_wrap(err, transcribe_fd(model, file, fd, &o, hg_str_of(call), job, out_json, err), "%s", file);
+}
