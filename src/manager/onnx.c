@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hangar/onnx.h: a reference becomes a snapshot, and the snapshot goes to the rooms that convert and check. */
+#include "hangar/onnx.h"
+
+#include "base/mem.h"
+#include "convert/artifact.h"
+#include "convert/convert.h"
+#include "manager/onnx_check.h"
+
+#include <string.h>
+
+static hangar_code open_snapshot(hangar *h, const char *ref, hg_snapshot **out, hangar_err *err)
+{
+    hg_ref parsed;
+    hangar_code code = hg_ref_parse(ref, &parsed, err);
+    return code == HANGAR_OK ? hg_snapshot_open(h->store, &parsed, out, err) : code;
+}
+
+/* Converts one model. */
+hangar_code hangar_onnx_convert(hangar *h, const char *ref, const hangar_convert_options *options,
+                                hangar_job *job, char **out_json, hangar_err *err)
+{
+    /* An older caller's struct is shorter: what it does not have is zero. */
+    hangar_convert_options known = {0};
+    HG_AUTO(hg_snapshot_auto_free) hg_snapshot *snap = NULL;
+    if (out_json) *out_json = NULL;
+    if (options) {
+        size_t size = options->size < sizeof known ? options->size : sizeof known;
+        if (size < sizeof options->size)
+            return hg_fail(err, HANGAR_E_USAGE, "hangar_convert_options: size is not set");
+        memcpy(&known, options, size);
+    }
+    hangar_code code = open_snapshot(h, ref, &snap, err);
+    if (code == HANGAR_OK) code = hg_convert(h->store, snap, ref, &known, job, out_json, err);
+    return hg_wrap(err, code, "converting %s", ref);
+}
+
+/* Is there a converted form? */
+hangar_code hangar_onnx_exists(hangar *h, const char *ref, hangar_err *err)
+{
+    HG_AUTO(hg_snapshot_auto_free) hg_snapshot *snap = NULL;
+    HG_AUTO(hg_artifact_auto_free) hg_artifact *artifact = NULL;
+    hangar_code code = open_snapshot(h, ref, &snap, err);
+    if (code == HANGAR_OK) code = hg_artifact_open(h->store, snap, &artifact, err);
+    return code;
+}
+
+/* Checks a converted model. */
+hangar_code hangar_onnx_validate(hangar *h, const char *ref, hangar_job *job, char **out_json,
+                                 hangar_err *err)
+{
+    HG_AUTO(hg_snapshot_auto_free) hg_snapshot *snap = NULL;
+    HG_AUTO(hg_artifact_auto_free) hg_artifact *artifact = NULL;
+    if (out_json) *out_json = NULL;
+    hangar_code code = open_snapshot(h, ref, &snap, err);
+    if (code == HANGAR_OK) code = hg_artifact_open(h->store, snap, &artifact, err);
+    if (code == HANGAR_OK) code = hg_onnx_report(h, snap, artifact, ref, job, out_json, err);
+    return hg_wrap(err, code, "validating %s", ref);
+}
