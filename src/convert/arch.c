@@ -37,9 +37,11 @@ const char *hg_arch_names(char out[256])
 hangar_code hg_build_begin(hg_build *b, const char *name, hangar_err *err)
 {
     if (b->opset < HG_ONNX_OPSET_MIN || b->opset > HG_ONNX_OPSET_MAX) {
-        return hg_fail(err, HANGAR_E_USAGE, "opset %d: %d to %d are written", b->opset, HG_ONNX_OPSET_MIN, HG_ONNX_OPSET_MAX);
+        return hg_fail(err, HANGAR_E_USAGE, "opset %d: %d to %d are written", b->opset, HG_ONNX_OPSET_MIN,
+                       HG_ONNX_OPSET_MAX);
     }
-    if (b->count == HG_BUILD_GRAPHS_MAX) return hg_fail(err, HANGAR_E_INTERNAL, "more than %d graphs", HG_BUILD_GRAPHS_MAX);
+    if (b->count == HG_BUILD_GRAPHS_MAX)
+        return hg_fail(err, HANGAR_E_INTERNAL, "more than %d graphs", HG_BUILD_GRAPHS_MAX);
     b->g = hg_graph_new(name, b->opset);
     if (!b->g) return hg_fail_memory(err);
     b->names[b->count] = name;

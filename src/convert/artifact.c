@@ -12,7 +12,8 @@
 #define MANIFEST_MAX ((size_t)64 << 20)
 
 /* The absolute real path of one weight file: the snapshot's, or the placed one. */
-static hangar_code resolve_file(hg_artifact *a, const hg_snapshot *snap, const hg_jval *weight, hangar_err *err)
+static hangar_code resolve_file(hg_artifact *a, const hg_snapshot *snap, const hg_jval *weight,
+                                hangar_err *err)
 {
     const char *path = hg_json_text_or(hg_json_get(weight, "path"), "");
     const char *placed = a->mapped ? NULL : hg_json_text_or(hg_json_get(weight, "placed"), "");
@@ -20,16 +21,19 @@ static hangar_code resolve_file(hg_artifact *a, const hg_snapshot *snap, const h
     struct stat st;
     hangar_code code = hg_path_check(hg_str_of(placed ? placed : path), err);
     if (code != HANGAR_OK) return code;
-    if (!placed && !hg_snapshot_file_get(snap, path)) return hg_fail(err, HANGAR_E_NOT_FOUND, "%s is gone from %s", path, snap->ref.repo);
-    HG_AUTO(hg_auto_free) char *linked = placed ? hg_path_join(a->dir, placed) : hg_snapshot_file_path(snap, path);
+    if (!placed && !hg_snapshot_file_get(snap, path))
+        return hg_fail(err, HANGAR_E_NOT_FOUND, "%s is gone from %s", path, snap->ref.repo);
+    HG_AUTO(hg_auto_free)
+    char *linked = placed ? hg_path_join(a->dir, placed) : hg_snapshot_file_path(snap, path);
     if (!linked) return hg_fail_memory(err);
     char *real = realpath(linked, NULL);
     if (!real) return hg_fail_errno(err, errno, "%s", placed ? placed : path);
     a->files[a->file_count] = real;
     if (stat(real, &st) != 0) return hg_fail_errno(err, errno, "%s", placed ? placed : path);
-    if (!S_ISREG(st.st_mode) || !hg_json_u64(hg_json_get(weight, "bytes"), &bytes) || (uint64_t)st.st_size != bytes) {
-        return hg_fail(err, HANGAR_E_INVALID, "%s has %lld bytes, %llu when it was converted", placed ? placed : path,
-                       (long long)st.st_size, (unsigned long long)bytes);
+    if (!S_ISREG(st.st_mode) || !hg_json_u64(hg_json_get(weight, "bytes"), &bytes) ||
+        (uint64_t)st.st_size != bytes) {
+        return hg_fail(err, HANGAR_E_INVALID, "%s has %lld bytes, %llu when it was converted",
+                       placed ? placed : path, (long long)st.st_size, (unsigned long long)bytes);
     }
     a->sizes[a->file_count++] = bytes;
     return HANGAR_OK;
@@ -40,7 +44,8 @@ static bool weight_bytes(const hg_onnx_weight *w, uint64_t *out)
 {
     bool fits = true;
     *out = 4;
-    for (size_t i = 0; i < w->rank; i++) fits = fits && w->dims[i] >= 0 && hg_mul(*out, (uint64_t)w->dims[i], out);
+    for (size_t i = 0; i < w->rank; i++)
+        fits = fits && w->dims[i] >= 0 && hg_mul(*out, (uint64_t)w->dims[i], out);
     return fits;
 }
 
@@ -49,7 +54,8 @@ static size_t file_of(const hg_artifact *a, const hg_artifact_graph *g, hg_json_
 {
     uint64_t file = 0;
     if (!g->files) return 0; /* one file for all */
-    if (!hg_json_next(files) || !hg_json_u64(files->val, &file) || file >= a->file_count) return a->file_count;
+    if (!hg_json_next(files) || !hg_json_u64(files->val, &file) || file >= a->file_count)
+        return a->file_count;
     return (size_t)file;
 }
 
@@ -61,8 +67,8 @@ static hangar_code check_mapped(const hg_artifact *a, const hg_artifact_graph *g
     for (size_t at = 0; hg_onnx_weight_next(g->model, &at, &w);) {
         uint64_t bytes = 0, end = 0;
         size_t file = file_of(a, g, &files);
-        bool ok = w.type == HG_ONNX_FLOAT && weight_bytes(&w, &bytes) && bytes == w.length && hg_add(w.offset, bytes, &end) &&
-                  file < a->file_count && end <= a->sizes[file];
+        bool ok = w.type == HG_ONNX_FLOAT && weight_bytes(&w, &bytes) && bytes == w.length &&
+                  hg_add(w.offset, bytes, &end) && file < a->file_count && end <= a->sizes[file];
         if (!ok) return hg_fail(err, HANGAR_E_INVALID, "%s does not lie in a weight file", w.name);
     }
     return HANGAR_OK;
@@ -95,7 +101,8 @@ static hangar_code open_graphs(hg_artifact *a, hangar_err *err)
     a->graphs = hg_calloc(hg_json_len(graphs), sizeof *a->graphs);
     if (!a->graphs) return hg_fail_memory(err);
     hangar_code code = HANGAR_OK;
-    for (hg_json_iter it = hg_json_iter_of(graphs); code == HANGAR_OK && hg_json_next(&it);) code = open_graph(a, it.val, err);
+    for (hg_json_iter it = hg_json_iter_of(graphs); code == HANGAR_OK && hg_json_next(&it);)
+        code = open_graph(a, it.val, err);
     return code;
 }
 
@@ -117,7 +124,8 @@ static hangar_code load(hg_artifact *a, const hg_snapshot *snap, const char *man
     a->sizes = hg_calloc(hg_json_len(weights), sizeof *a->sizes);
     if (!a->files || !a->sizes) return hg_fail_memory(err);
     a->mapped = hg_json_is_null(hg_json_get(hg_json_at(weights, 0), "placed"));
-    for (hg_json_iter it = hg_json_iter_of(weights); code == HANGAR_OK && hg_json_next(&it);) code = resolve_file(a, snap, it.val, err);
+    for (hg_json_iter it = hg_json_iter_of(weights); code == HANGAR_OK && hg_json_next(&it);)
+        code = resolve_file(a, snap, it.val, err);
     return code == HANGAR_OK ? open_graphs(a, err) : code;
 }
 
@@ -133,7 +141,8 @@ hangar_code hg_artifact_open(const hg_store *s, const hg_snapshot *snap, hg_arti
     if (!manifest) {
         code = hg_fail_memory(err);
     } else if (!hg_is_file(manifest)) {
-        code = hg_fail(err, HANGAR_E_NOT_FOUND, "%s is not converted; use: hangar convert %s", snap->ref.repo, snap->ref.repo);
+        code = hg_fail(err, HANGAR_E_NOT_FOUND, "%s is not converted; use: hangar convert %s", snap->ref.repo,
+                       snap->ref.repo);
     } else {
         code = load(a, snap, manifest, err);
         hg_wrap(err, code, "the converted form of %s", snap->ref.repo);
@@ -202,7 +211,8 @@ void hg_artifact_load_members(const hg_artifact *a, hg_jw *w)
         hg_jw_arr(w, "initializers");
         hg_onnx_weight weight;
         hg_json_iter files = hg_json_iter_of(g->files);
-        for (size_t at = 0; a->mapped && hg_onnx_weight_next(g->model, &at, &weight);) load_weight(&weight, file_of(a, g, &files), w);
+        for (size_t at = 0; a->mapped && hg_onnx_weight_next(g->model, &at, &weight);)
+            load_weight(&weight, file_of(a, g, &files), w);
         hg_jw_end(w);
         hg_jw_end(w);
     }

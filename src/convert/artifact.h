@@ -25,15 +25,16 @@
 typedef struct hg_artifact_graph {
     char *path; /* absolute */
     const char *name;
-    hg_onnx_model *model;  /* for its list of weights */
-    const hg_jval *files;  /* weight_files of the manifest; NULL = all weights are in file 0 */
+    hg_onnx_model *model; /* for its list of weights */
+    const hg_jval *files; /* weight_files of the manifest; NULL = all weights are in file 0 */
 } hg_artifact_graph;
 
 typedef struct hg_artifact {
-    char *dir;             /* absolute */
-    hg_json *doc;          /* hangar.json */
-    const hg_jval *root;   /* its outermost object */
-    char **files;          /* for each entry of "weights": the absolute real path of the file (snapshot's, or the placed one) */
+    char *dir;           /* absolute */
+    hg_json *doc;        /* hangar.json */
+    const hg_jval *root; /* its outermost object */
+    char **
+        files; /* for each entry of "weights": the absolute real path of the file (snapshot's, or the placed one) */
     uint64_t *sizes;
     size_t file_count;
     bool mapped;

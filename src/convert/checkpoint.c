@@ -12,7 +12,8 @@
 static hangar_code add_file(hg_checkpoint *ck, const hg_snapshot *snap, const char *path, hangar_err *err)
 {
     if (!hg_snapshot_file_get(snap, path)) {
-        return hg_fail(err, HANGAR_E_INVALID, "%s is named by the index but is no file of this revision", path);
+        return hg_fail(err, HANGAR_E_INVALID, "%s is named by the index but is no file of this revision",
+                       path);
     }
     HG_AUTO(hg_auto_free) char *linked = hg_snapshot_file_path(snap, path);
     if (!linked) return hg_fail_memory(err);
@@ -44,7 +45,8 @@ static hangar_code check_index(const hg_checkpoint *ck, const hg_shards *shards,
             return hg_fail(err, HANGAR_E_INVALID, INDEX_FILE ": %s is in none of the files", name);
         }
         if (strcmp(ck->files[file].path, where) != 0) {
-            return hg_fail(err, HANGAR_E_INVALID, INDEX_FILE ": %s is in %s, not in %s", name, ck->files[file].path, where);
+            return hg_fail(err, HANGAR_E_INVALID, INDEX_FILE ": %s is in %s, not in %s", name,
+                           ck->files[file].path, where);
         }
     }
     for (uint32_t i = 0; i < ck->count; i++) {
@@ -74,7 +76,8 @@ static hangar_code open_sharded(hg_checkpoint *ck, const hg_snapshot *snap, hang
     if (code != HANGAR_OK) return code;
     ck->files = hg_calloc(shards.count, sizeof *ck->files);
     if (!ck->files) code = hg_fail_memory(err);
-    for (size_t i = 0; code == HANGAR_OK && i < shards.count; i++) code = add_file(ck, snap, shards.files[i], err);
+    for (size_t i = 0; code == HANGAR_OK && i < shards.count; i++)
+        code = add_file(ck, snap, shards.files[i], err);
     if (code == HANGAR_OK) code = check_index(ck, &shards, err);
     hg_shards_deinit(&shards);
     return code;
@@ -93,7 +96,8 @@ static hangar_code nothing_to_convert(const hg_snapshot *snap, hangar_err *err)
     for (size_t i = 0; i < snap->count; i++) {
         for (size_t j = 0; j < HG_LEN(others); j++) {
             if (hg_str_ends(hg_str_of(snap->files[i].path), hg_str_of(others[j]))) {
-                return hg_fail(err, HANGAR_E_UNSUPPORTED, "%s has no model.safetensors (but %s): only safetensors are converted",
+                return hg_fail(err, HANGAR_E_UNSUPPORTED,
+                               "%s has no model.safetensors (but %s): only safetensors are converted",
                                snap->ref.repo, snap->files[i].path);
             }
         }

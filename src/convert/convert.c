@@ -32,7 +32,7 @@ typedef struct run {
     bool *used;      /* for each file of the checkpoint */
     uint32_t *index; /* its number among the used ones */
     uint32_t used_count;
-    char **places;   /* its name beside the graphs */
+    char **places; /* its name beside the graphs */
     size_t sizes[HG_BUILD_GRAPHS_MAX];
     char *target, *stage;
     const char *way; /* how the weights were placed; NULL = they were not */
@@ -44,7 +44,8 @@ typedef struct run {
 static hangar_code open_config(run *r, hangar_err *err)
 {
     if (!hg_snapshot_file_get(r->snap, "config.json")) {
-        return hg_fail(err, HANGAR_E_UNSUPPORTED, "%s has no config.json: nothing says what model it is", r->snap->ref.repo);
+        return hg_fail(err, HANGAR_E_UNSUPPORTED, "%s has no config.json: nothing says what model it is",
+                       r->snap->ref.repo);
     }
     HG_AUTO(hg_auto_free) char *path = hg_snapshot_file_path(r->snap, "config.json");
     if (!path) return hg_fail_memory(err);
@@ -54,12 +55,15 @@ static hangar_code open_config(run *r, hangar_err *err)
     char known[256];
     r->arch = hg_arch_get(type);
     if (r->arch) return HANGAR_OK;
-    return hg_fail(err, HANGAR_E_UNSUPPORTED, "config.json: model_type %.64s (known: %s)", type ? type : "is missing", hg_arch_names(known));
+    return hg_fail(err, HANGAR_E_UNSUPPORTED, "config.json: model_type %.64s (known: %s)",
+                   type ? type : "is missing", hg_arch_names(known));
 }
 
 static hangar_code build_graphs(run *r, hangar_err *err)
 {
-    r->build = (hg_build){.ck = &r->ck, .config = &r->config, .opset = r->options->opset ? r->options->opset : HG_ONNX_OPSET};
+    r->build = (hg_build){.ck = &r->ck,
+                          .config = &r->config,
+                          .opset = r->options->opset ? r->options->opset : HG_ONNX_OPSET};
     hangar_code code = r->arch->build(&r->build, err);
     for (size_t i = 0; code == HANGAR_OK && i < r->build.count; i++) {
         code = hg_graph_state(r->build.graphs[i], err);
@@ -72,10 +76,14 @@ static hangar_code build_graphs(run *r, hangar_err *err)
 static hangar_code name_place(run *r, size_t i, hangar_err *err)
 {
     const char *base = hg_path_base(r->ck.files[i].path);
-    bool plain = strlen(base) < LOCATION_MAX && strspn(base, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == strlen(base);
-    if (!plain) return hg_fail(err, HANGAR_E_UNSUPPORTED, "the weight file's name %s cannot stand in a graph", base);
+    bool plain =
+        strlen(base) < LOCATION_MAX &&
+        strspn(base, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == strlen(base);
+    if (!plain)
+        return hg_fail(err, HANGAR_E_UNSUPPORTED, "the weight file's name %s cannot stand in a graph", base);
     for (size_t j = 0; j < i; j++) {
-        if (r->places[j] && strcmp(r->places[j], base) == 0) return hg_fail(err, HANGAR_E_UNSUPPORTED, "two weight files are called %s", base);
+        if (r->places[j] && strcmp(r->places[j], base) == 0)
+            return hg_fail(err, HANGAR_E_UNSUPPORTED, "two weight files are called %s", base);
     }
     r->places[i] = hg_strdup(base);
     return r->places[i] ? HANGAR_OK : hg_fail_memory(err);
@@ -113,14 +121,15 @@ static char *graph_folder(const run *r)
     return r->options->out ? hg_path_join(r->stage, "onnx") : hg_strdup(r->stage);
 }
 
-static hangar_code write_graph(run *r, size_t i, const char *folder, const char *const *locations, const hg_onnx_file *files,
-                               hangar_err *err)
+static hangar_code write_graph(run *r, size_t i, const char *folder, const char *const *locations,
+                               const hg_onnx_file *files, hangar_err *err)
 {
     hg_buf bytes;
     hg_onnx_stats stats;
     hg_buf_init(&bytes, HG_ONNX_EMIT_MAX);
     hangar_code code = hg_graph_emit(r->build.graphs[i], locations, r->ck.count, &bytes, err);
-    if (code == HANGAR_OK) code = hg_onnx_check((const uint8_t *)bytes.data, bytes.len, files, r->ck.count, &stats, err);
+    if (code == HANGAR_OK)
+        code = hg_onnx_check((const uint8_t *)bytes.data, bytes.len, files, r->ck.count, &stats, err);
     HG_AUTO(hg_auto_free) char *path = hg_format("%s/%s.onnx", folder, r->build.names[i]);
     if (code == HANGAR_OK && !path) code = hg_fail_memory(err);
     if (code == HANGAR_OK) code = hg_write_file(path, bytes.data, bytes.len, 0666, err);
@@ -162,8 +171,10 @@ static hangar_code place_all(run *r, const char *folder, hangar_err *err)
         if (code == HANGAR_OK && strcmp(r->way, "copy") == 0) r->written += r->ck.files[i].bytes;
     }
     if (code == HANGAR_OK && r->options->out && r->way && strcmp(r->way, "link") == 0) {
-        hg_job_note(r->job, "the weights are hard links into the cache: the Python package onnx (1.21 and later) refuses "
-                            "such files; --copy makes files of their own");
+        hg_job_note(
+            r->job,
+            "the weights are hard links into the cache: the Python package onnx (1.21 and later) refuses "
+            "such files; --copy makes files of their own");
     }
     return code;
 }
@@ -179,9 +190,12 @@ static void manifest_graph(const run *r, size_t i, hg_jw *w)
     hg_jw_text(w, "file", file);
     hg_jw_u64(w, "bytes", r->sizes[i]);
     hg_jw_u64(w, "nodes", hg_graph_node_count(g));
-    if (r->mapped && r->used_count > 1) { /* in the graph's order; a graph cannot say it, for all locations are its own name */
+    if (r->mapped &&
+        r->used_count >
+            1) { /* in the graph's order; a graph cannot say it, for all locations are its own name */
         hg_jw_arr(w, "weight_files");
-        for (size_t j = 0; j < hg_graph_weight_count(g); j++) hg_jw_u64(w, NULL, r->index[hg_graph_weight_at(g, j)->file]);
+        for (size_t j = 0; j < hg_graph_weight_count(g); j++)
+            hg_jw_u64(w, NULL, r->index[hg_graph_weight_at(g, j)->file]);
         hg_jw_end(w);
     }
     hg_jw_end(w);
@@ -222,11 +236,26 @@ static hangar_code write_manifest(run *r, hangar_err *err)
 /* ---- a folder for other tools ---- */
 
 /* What goes on top of such a folder when the repository has it. Names come from here alone, never from a file. */
-static const char *const companions[] = {
-    "generation_config.json", "preprocessor_config.json", "processor_config.json", "feature_extractor.json", "tokenizer.json",
-    "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt",
-    "normalizer.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "chat_template.jinja",
-    "modules.json", "sentence_bert_config.json", "config_sentence_transformers.json", "1_Pooling/config.json"};
+static const char *const companions[] = {"generation_config.json",
+                                         "preprocessor_config.json",
+                                         "processor_config.json",
+                                         "feature_extractor.json",
+                                         "tokenizer.json",
+                                         "tokenizer_config.json",
+                                         "special_tokens_map.json",
+                                         "added_tokens.json",
+                                         "vocab.json",
+                                         "vocab.txt",
+                                         "merges.txt",
+                                         "normalizer.json",
+                                         "spiece.model",
+                                         "sentencepiece.bpe.model",
+                                         "tokenizer.model",
+                                         "chat_template.jinja",
+                                         "modules.json",
+                                         "sentence_bert_config.json",
+                                         "config_sentence_transformers.json",
+                                         "1_Pooling/config.json"};
 
 static hangar_code copy_companions(run *r, hangar_err *err)
 {
@@ -263,7 +292,8 @@ static hangar_code write_config(run *r, hangar_err *err)
     for (hg_json_iter it = hg_json_iter_of(old); hg_json_is_object(old) && hg_json_next(&it);) {
         HG_AUTO(hg_auto_free) char *key = hg_strndup(it.key.ptr, it.key.len);
         if (!key) return hg_fail_memory(err);
-        if (strcmp(key, "dtype") != 0 && strcmp(key, "use_external_data_format") != 0) hg_jw_val(w, key, it.val);
+        if (strcmp(key, "dtype") != 0 && strcmp(key, "use_external_data_format") != 0)
+            hg_jw_val(w, key, it.val);
     }
     hg_jw_text(w, "dtype", "fp32");
     hangar_code code = hg_jw_finish(w, true, &text, err);
@@ -342,7 +372,8 @@ static hangar_code report(const run *r, double seconds, char **out_json, hangar_
     hg_jw_text(w, "path", path ? path : r->target);
     hg_jw_arr(w, "graphs");
     for (size_t i = 0; i < r->build.count; i++) {
-        HG_AUTO(hg_auto_free) char *file = hg_format("%s%s.onnx", r->options->out ? "onnx/" : "", r->build.names[i]);
+        HG_AUTO(hg_auto_free)
+        char *file = hg_format("%s%s.onnx", r->options->out ? "onnx/" : "", r->build.names[i]);
         hg_jw_obj(w, NULL);
         hg_jw_text(w, "file", file);
         hg_jw_u64(w, "nodes", hg_graph_node_count(r->build.graphs[i]));
@@ -360,8 +391,9 @@ static hangar_code report(const run *r, double seconds, char **out_json, hangar_
 }
 
 /* Converts a snapshot. */
-hangar_code hg_convert(const hg_store *store, const hg_snapshot *snap, const char *ref, const hangar_convert_options *options,
-                       hangar_job *job, char **out_json, hangar_err *err)
+hangar_code hg_convert(const hg_store *store, const hg_snapshot *snap, const char *ref,
+                       const hangar_convert_options *options, hangar_job *job, char **out_json,
+                       hangar_err *err)
 {
     run r = {.snap = snap, .ref = ref, .options = options, .job = job};
     double start = hg_now();

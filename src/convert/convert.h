@@ -13,7 +13,8 @@
 #include "store/store.h"
 
 /* snap is of `store`; ref is only shown. The document of hangar_onnx_convert goes to *out_json (the caller's). */
-hangar_code hg_convert(const hg_store *store, const hg_snapshot *snap, const char *ref, const hangar_convert_options *options,
-                       hangar_job *job, char **out_json, hangar_err *err);
+hangar_code hg_convert(const hg_store *store, const hg_snapshot *snap, const char *ref,
+                       const hangar_convert_options *options, hangar_job *job, char **out_json,
+                       hangar_err *err);
 
 #endif

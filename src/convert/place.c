@@ -62,7 +62,8 @@ hangar_code hg_stage_commit(const char *stage, const char *target, bool replace,
 }
 
 /* Copies in steps, between which a cancel is seen. */
-static hangar_code copy_steps(int in, int out, uint64_t size, const char *item, hangar_job *job, hangar_err *err)
+static hangar_code copy_steps(int in, int out, uint64_t size, const char *item, hangar_job *job,
+                              hangar_err *err)
 {
     HG_AUTO(hg_auto_free) char *chunk = NULL;
     for (uint64_t done = 0; done < size;) {
@@ -85,7 +86,8 @@ static hangar_code copy_steps(int in, int out, uint64_t size, const char *item, 
     return HANGAR_OK;
 }
 
-static hangar_code copy_file(const char *from, const char *to, const char *item, hangar_job *job, hangar_err *err)
+static hangar_code copy_file(const char *from, const char *to, const char *item, hangar_job *job,
+                             hangar_err *err)
 {
     HG_AUTO(hg_auto_close) int in = -1;
     HG_AUTO(hg_auto_close) int out = -1;
@@ -106,8 +108,8 @@ static hangar_code copy_file(const char *from, const char *to, const char *item,
 }
 
 /* Places one file. */
-hangar_code hg_place_weights(const char *from, const char *to, hangar_place place, const char *item, hangar_job *job,
-                             const char **out_way, hangar_err *err)
+hangar_code hg_place_weights(const char *from, const char *to, hangar_place place, const char *item,
+                             hangar_job *job, const char **out_way, hangar_err *err)
 {
     bool any = place == HANGAR_PLACE_AUTO;
     if (any || place == HANGAR_PLACE_REFLINK) {

@@ -18,7 +18,7 @@ hangar_code hg_stage_commit(const char *stage, const char *target, bool replace,
  * Puts the file `from` (a real file) at `to` (missing). AUTO tries reflink, then hard link, then copy. *out_way says what it became: "reflink",
  * "link" or "copy". A copy tells its progress to the job under `item`, can be cancelled, and is NO_SPACE before the first byte.
  */
-hangar_code hg_place_weights(const char *from, const char *to, hangar_place place, const char *item, hangar_job *job,
-                             const char **out_way, hangar_err *err);
+hangar_code hg_place_weights(const char *from, const char *to, hangar_place place, const char *item,
+                             hangar_job *job, const char **out_way, hangar_err *err);
 
 #endif

@@ -148,7 +148,8 @@ void hg_hfconfig_only(hg_hfconfig *c, const char *key, const char *wanted)
     const hg_jval *v = value(c, key);
     const char *have = hg_json_text(v);
     if (v && (!have || strcmp(have, wanted) != 0)) {
-        hg_hfconfig_wrong(c, HANGAR_E_UNSUPPORTED, "%s %s (only \"%s\" is known)", key, shown(v, text), wanted);
+        hg_hfconfig_wrong(c, HANGAR_E_UNSUPPORTED, "%s %s (only \"%s\" is known)", key, shown(v, text),
+                          wanted);
     }
 }
 
@@ -171,8 +172,8 @@ void hg_hfconfig_refuse(hg_hfconfig *c, const char *key)
     bool truth = false;
     double number = 0;
     if (!v) return;
-    bool empty = (hg_json_is_string(v) && hg_json_text(v) && !hg_json_text(v)[0]) || (hg_json_bool(v, &truth) && !truth) ||
-                 (hg_json_f64(v, &number) && number == 0) ||
+    bool empty = (hg_json_is_string(v) && hg_json_text(v) && !hg_json_text(v)[0]) ||
+                 (hg_json_bool(v, &truth) && !truth) || (hg_json_f64(v, &number) && number == 0) ||
                  ((hg_json_is_array(v) || hg_json_is_object(v)) && hg_json_len(v) == 0);
     if (!empty) hg_hfconfig_wrong(c, HANGAR_E_UNSUPPORTED, "%s %s", key, shown(v, text));
 }

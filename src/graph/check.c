@@ -22,7 +22,7 @@ typedef struct op_rule {
 } op_rule;
 
 static const op_rule op_rules[] = {
-#define HG_OP(domain, name, in_min, in_max, out_max, in_types, out_types)                                     \
+#define HG_OP(domain, name, in_min, in_max, out_max, in_types, out_types) \
     {domain, #name, in_min, in_max, out_max, in_types, out_types},
 #include "graph/ops.def"
 #undef HG_OP
@@ -59,7 +59,8 @@ static size_t hash(const char *name)
 static size_t slot(const checker *c, const char *name)
 {
     size_t at = hash(name) & (c->table_cap - 1);
-    while (c->table[at] && strcmp(c->entries[c->table[at] - 1].name, name) != 0) at = (at + 1) & (c->table_cap - 1);
+    while (c->table[at] && strcmp(c->entries[c->table[at] - 1].name, name) != 0)
+        at = (at + 1) & (c->table_cap - 1);
     return at;
 }
 
@@ -78,11 +79,13 @@ static bool grow_table(checker *c)
 static hangar_code define(checker *c, const char *name, int32_t type)
 {
     if (!name || !name[0]) return hg_fail(c->err, HANGAR_E_INVALID, "a value has no name");
-    if (strlen(name) > HG_ONNX_NAME_MAX) return hg_fail(c->err, HANGAR_E_LIMIT, "the name %.64s... is too long", name);
+    if (strlen(name) > HG_ONNX_NAME_MAX)
+        return hg_fail(c->err, HANGAR_E_LIMIT, "the name %.64s... is too long", name);
     if (2 * (c->count + 1) > c->table_cap && !grow_table(c)) return hg_fail_memory(c->err);
     size_t at = slot(c, name);
     if (c->table[at]) return hg_fail(c->err, HANGAR_E_INVALID, "%s is made twice", name);
-    if (!hg_grow((void **)&c->entries, &c->cap, c->count + 1, sizeof *c->entries)) return hg_fail_memory(c->err);
+    if (!hg_grow((void **)&c->entries, &c->cap, c->count + 1, sizeof *c->entries))
+        return hg_fail_memory(c->err);
     c->entries[c->count] = (entry){name, type, false};
     c->table[at] = ++c->count;
     return HANGAR_OK;
@@ -102,9 +105,11 @@ static hangar_code tensor_bytes(checker *c, const Onnx__TensorProto *t, uint64_t
 {
     *elements = 1;
     *bytes = hg_onnx_type_bytes((hg_onnx_type)t->data_type);
-    if (!t->has_data_type || *bytes == 0) return hg_fail(c->err, HANGAR_E_INVALID, "%s has type %d", OR_EMPTY(t->name), t->data_type);
+    if (!t->has_data_type || *bytes == 0)
+        return hg_fail(c->err, HANGAR_E_INVALID, "%s has type %d", OR_EMPTY(t->name), t->data_type);
     bool fits = true;
-    for (size_t i = 0; i < t->n_dims; i++) fits = fits && t->dims[i] >= 0 && hg_mul(*elements, (uint64_t)t->dims[i], elements);
+    for (size_t i = 0; i < t->n_dims; i++)
+        fits = fits && t->dims[i] >= 0 && hg_mul(*elements, (uint64_t)t->dims[i], elements);
     if (!fits || t->n_dims > HG_ONNX_RANK_MAX || !hg_mul(*elements, *bytes, bytes)) {
         return hg_fail(c->err, HANGAR_E_INVALID, "%s has an impossible shape", OR_EMPTY(t->name));
     }
@@ -112,13 +117,16 @@ static hangar_code tensor_bytes(checker *c, const Onnx__TensorProto *t, uint64_t
 }
 
 /* Reads the three known keys, each once. */
-static hangar_code external_keys(checker *c, const Onnx__TensorProto *t, const char **location, uint64_t *offset,
-                                 uint64_t *length)
+static hangar_code external_keys(checker *c, const Onnx__TensorProto *t, const char **location,
+                                 uint64_t *offset, uint64_t *length)
 {
     unsigned seen = 0;
     for (size_t i = 0; i < t->n_external_data; i++) {
         const char *key = OR_EMPTY(t->external_data[i]->key), *value = OR_EMPTY(t->external_data[i]->value);
-        unsigned bit = strcmp(key, "location") == 0 ? 1 : strcmp(key, "offset") == 0 ? 2 : strcmp(key, "length") == 0 ? 4 : 0;
+        unsigned bit = strcmp(key, "location") == 0 ? 1
+                       : strcmp(key, "offset") == 0 ? 2
+                       : strcmp(key, "length") == 0 ? 4
+                                                    : 0;
         bool ok = bit && !(seen & bit);
         if (bit == 1) *location = value;
         if (bit == 2) ok = ok && hg_u64_parse(hg_str_of(value), offset);
@@ -126,7 +134,8 @@ static hangar_code external_keys(checker *c, const Onnx__TensorProto *t, const c
         if (!ok) return hg_fail(c->err, HANGAR_E_INVALID, "%s: external_data has %.64s", t->name, key);
         seen |= bit;
     }
-    return seen == 7 ? HANGAR_OK : hg_fail(c->err, HANGAR_E_INVALID, "%s: external_data lacks a key", t->name);
+    return seen == 7 ? HANGAR_OK
+                     : hg_fail(c->err, HANGAR_E_INVALID, "%s: external_data lacks a key", t->name);
 }
 
 static hangar_code check_external(checker *c, const Onnx__TensorProto *t, uint64_t bytes)
@@ -139,7 +148,9 @@ static hangar_code check_external(checker *c, const Onnx__TensorProto *t, uint64
     for (size_t i = 0; i < c->file_count && !file; i++) {
         if (strcmp(c->files[i].location, location) == 0) file = &c->files[i];
     }
-    if (!file) return hg_fail(c->err, HANGAR_E_INVALID, "%s lies in %.128s, which is not one of this model's files", t->name, location);
+    if (!file)
+        return hg_fail(c->err, HANGAR_E_INVALID, "%s lies in %.128s, which is not one of this model's files",
+                       t->name, location);
     if (length != bytes) {
         return hg_fail(c->err, HANGAR_E_INVALID, "%s: length %llu where its shape asks for %llu", t->name,
                        (unsigned long long)length, (unsigned long long)bytes);
@@ -160,11 +171,13 @@ static hangar_code check_tensor(checker *c, const Onnx__TensorProto *t, bool may
     if (code != HANGAR_OK) return code;
     bool external = t->has_data_location && t->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL;
     size_t typed = t->n_float_data + t->n_int32_data + t->n_string_data + t->n_double_data + t->n_uint64_data;
-    if (external && may_be_external && typed + t->n_int64_data == 0 && !t->has_raw_data) return check_external(c, t, bytes);
+    if (external && may_be_external && typed + t->n_int64_data == 0 && !t->has_raw_data)
+        return check_external(c, t, bytes);
     bool ok = !external && t->n_external_data == 0 && typed == 0;
     if (t->has_raw_data) ok = ok && t->n_int64_data == 0 && t->raw_data.len == bytes;
     else ok = ok && t->data_type == HG_ONNX_INT64 && t->n_int64_data == elements;
-    return ok ? HANGAR_OK : hg_fail(c->err, HANGAR_E_INVALID, "%s: its data do not fit its shape", OR_EMPTY(t->name));
+    return ok ? HANGAR_OK
+              : hg_fail(c->err, HANGAR_E_INVALID, "%s: its data do not fit its shape", OR_EMPTY(t->name));
 }
 
 /* ---- nodes ---- */
@@ -172,7 +185,8 @@ static hangar_code check_tensor(checker *c, const Onnx__TensorProto *t, bool may
 static const op_rule *rule_of(const Onnx__NodeProto *n)
 {
     for (size_t i = 0; i < HG_LEN(op_rules); i++) {
-        if (strcmp(op_rules[i].name, OR_EMPTY(n->op_type)) == 0 && strcmp(op_rules[i].domain, OR_EMPTY(n->domain)) == 0) {
+        if (strcmp(op_rules[i].name, OR_EMPTY(n->op_type)) == 0 &&
+            strcmp(op_rules[i].domain, OR_EMPTY(n->domain)) == 0) {
             return &op_rules[i];
         }
     }
@@ -204,11 +218,14 @@ static hangar_code check_inputs(checker *c, const Onnx__NodeProto *n, const op_r
 {
     for (size_t i = 0; i < n->n_input; i++) {
         if (n->input[i][0] == 0) {
-            if (i < rule->in_min) return hg_fail(c->err, HANGAR_E_INVALID, "%s: input %zu is left out", n->name, i);
+            if (i < rule->in_min)
+                return hg_fail(c->err, HANGAR_E_INVALID, "%s: input %zu is left out", n->name, i);
             continue;
         }
         const entry *e = lookup(c, n->input[i]);
-        if (!e) return hg_fail(c->err, HANGAR_E_INVALID, "%s: nobody makes its input %.128s", n->name, n->input[i]);
+        if (!e)
+            return hg_fail(c->err, HANGAR_E_INVALID, "%s: nobody makes its input %.128s", n->name,
+                           n->input[i]);
         char l = letter(rule->in_types, i);
         int32_t want = letter_type(l, *bound);
         if (l == 'T' && *bound == 0) *bound = e->type;
@@ -226,19 +243,27 @@ static hangar_code check_attributes(checker *c, const Onnx__NodeProto *n)
 {
     for (size_t i = 0; i < n->n_attribute; i++) {
         const Onnx__AttributeProto *a = n->attribute[i];
-        if (!a->name || !a->name[0]) return hg_fail(c->err, HANGAR_E_INVALID, "%s: an attribute has no name", n->name);
+        if (!a->name || !a->name[0])
+            return hg_fail(c->err, HANGAR_E_INVALID, "%s: an attribute has no name", n->name);
         for (size_t j = 0; j < i; j++) {
-            if (strcmp(n->attribute[j]->name, a->name) == 0) return hg_fail(c->err, HANGAR_E_INVALID, "%s: %.64s is there twice", n->name, a->name);
+            if (strcmp(n->attribute[j]->name, a->name) == 0)
+                return hg_fail(c->err, HANGAR_E_INVALID, "%s: %.64s is there twice", n->name, a->name);
         }
-        bool plain = a->type == ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT || a->type == ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS ||
+        bool plain = a->type == ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT ||
+                     a->type == ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS ||
                      a->type == ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOAT;
-        bool tensor = a->type == ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TENSOR && a->t && strcmp(n->op_type, "Constant") == 0;
-        bool graph = a->type == ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__GRAPH && a->g && strcmp(n->op_type, "If") == 0;
-        if ((!plain && !tensor && !graph) || (a->g && !graph) || (a->t && !tensor) || a->ref_attr_name || a->n_strings ||
-            a->n_graphs || a->n_tensors || a->sparse_tensor || a->has_s) {
-            return hg_fail(c->err, HANGAR_E_UNSUPPORTED, "%s: attribute %.64s is of a kind that is not allowed", n->name, a->name);
+        bool tensor = a->type == ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TENSOR && a->t &&
+                      strcmp(n->op_type, "Constant") == 0;
+        bool graph =
+            a->type == ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__GRAPH && a->g && strcmp(n->op_type, "If") == 0;
+        if ((!plain && !tensor && !graph) || (a->g && !graph) || (a->t && !tensor) || a->ref_attr_name ||
+            a->n_strings || a->n_graphs || a->n_tensors || a->sparse_tensor || a->has_s) {
+            return hg_fail(c->err, HANGAR_E_UNSUPPORTED,
+                           "%s: attribute %.64s is of a kind that is not allowed", n->name, a->name);
         }
-        hangar_code code = tensor ? check_tensor(c, a->t, false) : graph ? check_graph(c, a->g, true) : HANGAR_OK;
+        hangar_code code = tensor  ? check_tensor(c, a->t, false)
+                           : graph ? check_graph(c, a->g, true)
+                                   : HANGAR_OK;
         if (code != HANGAR_OK) return code;
     }
     return HANGAR_OK;
@@ -255,7 +280,9 @@ static const Onnx__AttributeProto *attribute(const Onnx__NodeProto *n, const cha
 static int32_t output_type(const Onnx__GraphProto *g, size_t i)
 {
     const Onnx__TypeProto *t = g->output[i]->type;
-    return t && t->value_case == ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE && t->tensor_type ? t->tensor_type->elem_type : 0;
+    return t && t->value_case == ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE && t->tensor_type
+               ? t->tensor_type->elem_type
+               : 0;
 }
 
 /* The type of output i of a node whose type comes from an attribute; 0 = it is wrong. */
@@ -279,11 +306,14 @@ static hangar_code check_node(checker *c, const Onnx__NodeProto *n)
     if (!n->name || !n->name[0]) return hg_fail(c->err, HANGAR_E_INVALID, "a node has no name");
     const op_rule *rule = rule_of(n);
     if (!rule) {
-        return hg_fail(c->err, HANGAR_E_UNSUPPORTED, "%.128s: operator %.64s of domain '%.64s' is not allowed", n->name,
+        return hg_fail(c->err, HANGAR_E_UNSUPPORTED,
+                       "%.128s: operator %.64s of domain '%.64s' is not allowed", n->name,
                        OR_EMPTY(n->op_type), OR_EMPTY(n->domain));
     }
-    if (n->n_input < rule->in_min || n->n_input > rule->in_max || n->n_output < 1 || n->n_output > rule->out_max) {
-        return hg_fail(c->err, HANGAR_E_INVALID, "%.128s: %s with %zu inputs and %zu outputs", n->name, rule->name, n->n_input, n->n_output);
+    if (n->n_input < rule->in_min || n->n_input > rule->in_max || n->n_output < 1 ||
+        n->n_output > rule->out_max) {
+        return hg_fail(c->err, HANGAR_E_INVALID, "%.128s: %s with %zu inputs and %zu outputs", n->name,
+                       rule->name, n->n_input, n->n_output);
     }
     c->stats.nodes++;
     int32_t bound = 0;
@@ -293,7 +323,8 @@ static hangar_code check_node(checker *c, const Onnx__NodeProto *n)
         if (i > 0 && n->output[i][0] == 0) continue;
         char l = letter(rule->out_types, i);
         int32_t type = l == 'a' ? attribute_type(n, i) : letter_type(l, bound);
-        if (type == 0) return hg_fail(c->err, HANGAR_E_INVALID, "%s: the type of output %zu is not known", n->name, i);
+        if (type == 0)
+            return hg_fail(c->err, HANGAR_E_INVALID, "%s: the type of output %zu is not known", n->name, i);
         code = define(c, n->output[i], type);
     }
     return code;
@@ -308,7 +339,9 @@ static hangar_code check_inputs_of_model(checker *c, const Onnx__GraphProto *g)
         const Onnx__TypeProto *t = g->input[i]->type;
         bool ok = t && t->value_case == ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE && t->tensor_type &&
                   hg_onnx_type_bytes((hg_onnx_type)t->tensor_type->elem_type);
-        if (!ok) return hg_fail(c->err, HANGAR_E_INVALID, "input %.128s is no tensor of a known type", OR_EMPTY(g->input[i]->name));
+        if (!ok)
+            return hg_fail(c->err, HANGAR_E_INVALID, "input %.128s is no tensor of a known type",
+                           OR_EMPTY(g->input[i]->name));
         code = define(c, g->input[i]->name, t->tensor_type->elem_type);
     }
     for (size_t i = 0; code == HANGAR_OK && i < g->n_initializer; i++) {
@@ -321,17 +354,21 @@ static hangar_code check_inputs_of_model(checker *c, const Onnx__GraphProto *g)
 static hangar_code check_graph(checker *c, const Onnx__GraphProto *g, bool branch)
 {
     if (g->n_sparse_initializer || (branch && (g->n_input || g->n_initializer))) {
-        return hg_fail(c->err, HANGAR_E_UNSUPPORTED, "%.128s has parts that are not allowed", OR_EMPTY(g->name));
+        return hg_fail(c->err, HANGAR_E_UNSUPPORTED, "%.128s has parts that are not allowed",
+                       OR_EMPTY(g->name));
     }
     size_t first = c->count;
     hangar_code code = check_inputs_of_model(c, g);
     for (size_t i = 0; code == HANGAR_OK && i < g->n_node; i++) code = check_node(c, g->node[i]);
-    if (code == HANGAR_OK && g->n_output == 0) return hg_fail(c->err, HANGAR_E_INVALID, "%.128s has no output", OR_EMPTY(g->name));
+    if (code == HANGAR_OK && g->n_output == 0)
+        return hg_fail(c->err, HANGAR_E_INVALID, "%.128s has no output", OR_EMPTY(g->name));
     for (size_t i = 0; code == HANGAR_OK && i < g->n_output; i++) {
         const char *name = OR_EMPTY(g->output[i]->name);
         const entry *e = lookup(c, name);
-        if (!e || (size_t)(e - c->entries) < first) return hg_fail(c->err, HANGAR_E_INVALID, "nobody makes the output %.128s", name);
-        if (e->type != output_type(g, i)) return hg_fail(c->err, HANGAR_E_INVALID, "output %s is of another type than it says", name);
+        if (!e || (size_t)(e - c->entries) < first)
+            return hg_fail(c->err, HANGAR_E_INVALID, "nobody makes the output %.128s", name);
+        if (e->type != output_type(g, i))
+            return hg_fail(c->err, HANGAR_E_INVALID, "output %s is of another type than it says", name);
     }
     for (size_t i = first; branch && i < c->count; i++) c->entries[i].closed = true;
     return code;
@@ -340,19 +377,23 @@ static hangar_code check_graph(checker *c, const Onnx__GraphProto *g, bool branc
 static hangar_code check_model(checker *c, const Onnx__ModelProto *m)
 {
     unsigned seen = 0;
-    if (m->ir_version < 8 || m->ir_version > 10) return hg_fail(c->err, HANGAR_E_UNSUPPORTED, "IR version %lld", (long long)m->ir_version);
+    if (m->ir_version < 8 || m->ir_version > 10)
+        return hg_fail(c->err, HANGAR_E_UNSUPPORTED, "IR version %lld", (long long)m->ir_version);
     for (size_t i = 0; i < m->n_opset_import; i++) {
         const Onnx__OperatorSetIdProto *o = m->opset_import[i];
         const char *domain = OR_EMPTY(o->domain);
         unsigned bit = domain[0] == 0 ? 1 : strcmp(domain, HG_ONNX_MICROSOFT) == 0 ? 2 : 0;
-        bool known = bit == 1 ? o->version >= HG_ONNX_OPSET_MIN && o->version <= HG_ONNX_OPSET_MAX : bit == 2 && o->version == 1;
+        bool known = bit == 1 ? o->version >= HG_ONNX_OPSET_MIN && o->version <= HG_ONNX_OPSET_MAX
+                              : bit == 2 && o->version == 1;
         if (!known || (seen & bit)) {
-            return hg_fail(c->err, HANGAR_E_UNSUPPORTED, "version %lld of the operators '%.64s'", (long long)o->version, domain);
+            return hg_fail(c->err, HANGAR_E_UNSUPPORTED, "version %lld of the operators '%.64s'",
+                           (long long)o->version, domain);
         }
         seen |= bit;
     }
     if (!(seen & 1)) return hg_fail(c->err, HANGAR_E_INVALID, "no version of the operators is named");
-    if (m->n_functions || m->n_training_info) return hg_fail(c->err, HANGAR_E_UNSUPPORTED, "functions or training parts");
+    if (m->n_functions || m->n_training_info)
+        return hg_fail(c->err, HANGAR_E_UNSUPPORTED, "functions or training parts");
     c->stats.inputs = m->graph->n_input;
     c->stats.outputs = m->graph->n_output;
     return check_graph(c, m->graph, false);

@@ -33,9 +33,9 @@ static void *make(emitter *e, size_t count, size_t size)
 }
 
 /* NEW(name, Type, init): a message of that type in the arena, or a return of NULL. */
-#define NEW(var, type, init)                                                                                  \
-    type *var = make(e, 1, sizeof *var);                                                                      \
-    if (!(var)) return NULL;                                                                                  \
+#define NEW(var, type, init)             \
+    type *var = make(e, 1, sizeof *var); \
+    if (!(var)) return NULL;             \
     init(var)
 
 static Onnx__StringStringEntryProto *entry(emitter *e, const char *key, const char *value)
@@ -100,7 +100,8 @@ static Onnx__TensorProto *zeros(emitter *e, const hg_attr *a)
 {
     uint64_t bytes = hg_onnx_type_bytes(a->type);
     for (int i = 0; i < a->shape.rank; i++) {
-        if (a->shape.dims[i].size < 0 || !hg_mul(bytes, (uint64_t)a->shape.dims[i].size, &bytes)) bytes = SIZE_MAX;
+        if (a->shape.dims[i].size < 0 || !hg_mul(bytes, (uint64_t)a->shape.dims[i].size, &bytes))
+            bytes = SIZE_MAX;
     }
     Onnx__TensorProto *t = bytes < HG_MIB ? tensor(e, "", a->type, &a->shape) : NULL;
     if (!t) {
@@ -174,7 +175,9 @@ static Onnx__AttributeProto *attribute(emitter *e, const hg_attr *a)
         break;
     case HG_ATTR_BRANCH:
         p->type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__GRAPH;
-        p->g = graph(e, a->branch); /* as deep as branches were nested by the builder: HG_ONNX_SCOPES_MAX at most */
+        p->g =
+            graph(e,
+                  a->branch); /* as deep as branches were nested by the builder: HG_ONNX_SCOPES_MAX at most */
         break;
     }
     return p;
@@ -270,13 +273,16 @@ hangar_code hg_graph_emit(hg_graph *g, const char *const *locations, size_t loca
     emitter e = {.g = g, .locations = locations, .location_count = location_count};
     hangar_code code = hg_graph_state(g, err);
     if (code != HANGAR_OK) return code;
-    if (g->current != &g->top || g->scope_count) return hg_fail(err, HANGAR_E_INTERNAL, "a branch or scope is still open");
+    if (g->current != &g->top || g->scope_count)
+        return hg_fail(err, HANGAR_E_INTERNAL, "a branch or scope is still open");
     Onnx__ModelProto *m = model(&e);
     code = hg_graph_state(g, err);
     if (code != HANGAR_OK) return code;
     if (e.failed || !m) return hg_fail_memory(err);
     size_t size = onnx__model_proto__get_packed_size(m);
-    if (size > HG_ONNX_EMIT_MAX) return hg_fail(err, HANGAR_E_LIMIT, "a graph of %zu bytes is over the limit of %zu", size, HG_ONNX_EMIT_MAX);
+    if (size > HG_ONNX_EMIT_MAX)
+        return hg_fail(err, HANGAR_E_LIMIT, "a graph of %zu bytes is over the limit of %zu", size,
+                       HG_ONNX_EMIT_MAX);
     void *room = hg_buf_reserve(out, size);
     if (room) out->len += onnx__model_proto__pack(m, room);
     return hg_buf_check(out, err);

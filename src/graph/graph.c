@@ -234,7 +234,8 @@ static const char *full_name(hg_graph *g, const char *leaf, size_t index, char o
     char suffix[24] = "";
     if (index) snprintf(suffix, sizeof suffix, ".%zu", index);
     int n = snprintf(out, 2 * HG_ONNX_NAME_MAX, "%s%s%s%s", g->scope, g->scope_len ? "." : "", leaf, suffix);
-    if (n < 0 || n >= 2 * HG_ONNX_NAME_MAX) hg_graph_fail(g, HANGAR_E_LIMIT, "the name %.64s is too long", leaf);
+    if (n < 0 || n >= 2 * HG_ONNX_NAME_MAX)
+        hg_graph_fail(g, HANGAR_E_LIMIT, "the name %.64s is too long", leaf);
     return out;
 }
 
@@ -274,8 +275,8 @@ void hg_graph_output(hg_graph *g, const char *name, hg_value *value)
 }
 
 /* A weight, once. */
-hg_value *hg_graph_weight(hg_graph *g, const char *name, hg_onnx_type type, uint32_t rank, const uint64_t *shape,
-                          uint32_t file, uint64_t offset, uint64_t bytes)
+hg_value *hg_graph_weight(hg_graph *g, const char *name, hg_onnx_type type, uint32_t rank,
+                          const uint64_t *shape, uint32_t file, uint64_t offset, uint64_t bytes)
 {
     hg_value *v = find(g, name);
     if (v && v->kind == HG_VALUE_WEIGHT) return v;
@@ -294,7 +295,8 @@ hg_value *hg_graph_weight(hg_graph *g, const char *name, hg_onnx_type type, uint
         fits = fits && shape[i] <= INT64_MAX && hg_mul(need, shape[i], &need);
         v->shape.dims[i] = HG_DIM(fits ? shape[i] : 0);
     }
-    if (!fits || need != bytes) hg_graph_fail(g, HANGAR_E_INVALID, "%s: its bytes do not fit its shape", name);
+    if (!fits || need != bytes)
+        hg_graph_fail(g, HANGAR_E_INVALID, "%s: its bytes do not fit its shape", name);
     *w = (hg_weight){v, file, offset, bytes};
     push(g, &g->weights, w);
     return v;
@@ -322,7 +324,8 @@ hg_value *hg_graph_ints(hg_graph *g, const int64_t *numbers, size_t count)
     char name[HG_ONNX_NAME_MAX] = "const";
     size_t len = 5;
     for (size_t i = 0; i < count && len < sizeof name - 24; i++) {
-        len += (size_t)snprintf(name + len, sizeof name - len, "%c%lld", i ? '_' : '.', (long long)numbers[i]);
+        len +=
+            (size_t)snprintf(name + len, sizeof name - len, "%c%lld", i ? '_' : '.', (long long)numbers[i]);
     }
     return constant(g, name, numbers, count, false);
 }
@@ -338,8 +341,8 @@ hg_value *hg_graph_int(hg_graph *g, int64_t number)
 /* ---- nodes ---- */
 
 /* A node with its outputs, which are any type until hg_node_out. */
-hg_node *hg_graph_node(hg_graph *g, const char *domain, const char *op, const char *name, hg_value *const *inputs,
-                       size_t in_count, size_t out_count)
+hg_node *hg_graph_node(hg_graph *g, const char *domain, const char *op, const char *name,
+                       hg_value *const *inputs, size_t in_count, size_t out_count)
 {
     char full[2 * HG_ONNX_NAME_MAX];
     if (g->wrong.code != HANGAR_OK) return NULL;
@@ -353,7 +356,8 @@ hg_node *hg_graph_node(hg_graph *g, const char *domain, const char *op, const ch
     n->outputs = (hg_value **)make(g, out_count, sizeof *n->outputs);
     if (!n->inputs || !n->outputs) return NULL;
     for (size_t i = 0; i < in_count; i++) n->inputs[i] = inputs[i];
-    for (size_t i = 0; i < out_count; i++) n->outputs[i] = new_value(g, full_name(g, name, i, full), HG_VALUE_NODE);
+    for (size_t i = 0; i < out_count; i++)
+        n->outputs[i] = new_value(g, full_name(g, name, i, full), HG_VALUE_NODE);
     if (g->wrong.code != HANGAR_OK) return NULL;
     n->name = n->outputs[0]->name;
     if (strcmp(domain, HG_ONNX_MICROSOFT) == 0) g->microsoft = true;

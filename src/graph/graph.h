@@ -29,14 +29,14 @@
 #define HG_ONNX_SCOPES_MAX 16
 
 typedef enum hg_onnx_type { /* the numbers of the file */
-    HG_ONNX_ANY = 0,
-    HG_ONNX_FLOAT = 1,
-    HG_ONNX_INT32 = 6,
-    HG_ONNX_INT64 = 7,
-    HG_ONNX_BOOL = 9,
-    HG_ONNX_FLOAT16 = 10,
-    HG_ONNX_DOUBLE = 11,
-    HG_ONNX_BFLOAT16 = 16,
+                            HG_ONNX_ANY = 0,
+                            HG_ONNX_FLOAT = 1,
+                            HG_ONNX_INT32 = 6,
+                            HG_ONNX_INT64 = 7,
+                            HG_ONNX_BOOL = 9,
+                            HG_ONNX_FLOAT16 = 10,
+                            HG_ONNX_DOUBLE = 11,
+                            HG_ONNX_BFLOAT16 = 16,
 } hg_onnx_type;
 /* Bytes of one element; 0 when the type is not one of these. */
 unsigned hg_onnx_type_bytes(hg_onnx_type type);
@@ -53,9 +53,8 @@ typedef struct hg_shape {
 #define HG_DIM(n)    ((hg_dim){(int64_t)(n), NULL})
 #define HG_SYM(name) ((hg_dim){-1, (name)})
 /* HG_SHAPE(HG_SYM("batch_size"), HG_DIM(64)) */
-#define HG_SHAPE(...)                                                                                         \
-    ((hg_shape){(int)(sizeof((hg_dim[]){__VA_ARGS__}) / sizeof(hg_dim)), {__VA_ARGS__}})
-#define HG_SCALAR ((hg_shape){.rank = 0})
+#define HG_SHAPE(...) ((hg_shape){(int)(sizeof((hg_dim[]){__VA_ARGS__}) / sizeof(hg_dim)), {__VA_ARGS__}})
+#define HG_SCALAR     ((hg_shape){.rank = 0})
 
 /* One edge of the graph. Read only for all but the graph room. */
 typedef struct hg_value {
@@ -95,15 +94,15 @@ const char *hg_graph_scope(const hg_graph *g);
 hg_value *hg_graph_input(hg_graph *g, const char *name, hg_onnx_type type, hg_shape shape);
 void hg_graph_output(hg_graph *g, const char *name, hg_value *value);
 /* The same weight twice is the same value. `rank` dimensions; bytes must be their product times the type's size. */
-hg_value *hg_graph_weight(hg_graph *g, const char *name, hg_onnx_type type, uint32_t rank, const uint64_t *shape,
-                          uint32_t file, uint64_t offset, uint64_t bytes);
+hg_value *hg_graph_weight(hg_graph *g, const char *name, hg_onnx_type type, uint32_t rank,
+                          const uint64_t *shape, uint32_t file, uint64_t offset, uint64_t bytes);
 /* Constants inside the graph, the same numbers once: a list (rank 1) and a single number (rank 0). */
 hg_value *hg_graph_ints(hg_graph *g, const int64_t *numbers, size_t count);
 hg_value *hg_graph_int(hg_graph *g, int64_t number);
 
 /* One node with `out_count` outputs whose types are not known yet; NULL inputs are left out (""). NULL only after an error. */
-hg_node *hg_graph_node(hg_graph *g, const char *domain, const char *op, const char *name, hg_value *const *inputs,
-                       size_t in_count, size_t out_count);
+hg_node *hg_graph_node(hg_graph *g, const char *domain, const char *op, const char *name,
+                       hg_value *const *inputs, size_t in_count, size_t out_count);
 hg_value *hg_node_out(hg_graph *g, hg_node *node, size_t index, hg_onnx_type type, hg_shape shape);
 /* An output that nobody wants: it is written as "". Not the first one. */
 void hg_node_skip_out(hg_graph *g, hg_node *node, size_t index);

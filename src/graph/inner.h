@@ -12,7 +12,13 @@ typedef struct hg_list {
     size_t count, cap;
 } hg_list;
 
-typedef enum hg_attr_kind { HG_ATTR_INT, HG_ATTR_FLOAT, HG_ATTR_INTS, HG_ATTR_ZEROS, HG_ATTR_BRANCH } hg_attr_kind;
+typedef enum hg_attr_kind {
+    HG_ATTR_INT,
+    HG_ATTR_FLOAT,
+    HG_ATTR_INTS,
+    HG_ATTR_ZEROS,
+    HG_ATTR_BRANCH
+} hg_attr_kind;
 typedef struct hg_attr {
     const char *name;
     hg_attr_kind kind;
@@ -52,7 +58,7 @@ struct hg_graph {
     hg_arena arena;
     hg_branch top, *current;
     int opset;
-    bool microsoft; /* the domain is used */
+    bool microsoft;  /* the domain is used */
     hg_list inputs;  /* hg_value */
     hg_list weights; /* hg_weight */
     hg_list consts;  /* hg_const */

@@ -40,15 +40,15 @@ static hg_dim either(hg_dim a, hg_dim b)
 static void misfit(hg_graph *g, const char *name, const hg_value *a, const hg_value *b)
 {
     char left[128], right[128];
-    hg_graph_fail(g, HANGAR_E_INVALID, "%s: %s %s does not fit %s %s", name, a->name, shape_text(&a->shape, left), b->name,
-                  shape_text(&b->shape, right));
+    hg_graph_fail(g, HANGAR_E_INVALID, "%s: %s %s does not fit %s %s", name, a->name,
+                  shape_text(&a->shape, left), b->name, shape_text(&b->shape, right));
 }
 
 static void need_type(hg_graph *g, const char *name, const hg_value *x, hg_onnx_type type)
 {
     if (x->type != type && x->type != HG_ONNX_ANY) {
-        hg_graph_fail(g, HANGAR_E_INVALID, "%s: %s is %s where %s is needed", name, x->name, hg_onnx_type_name(x->type),
-                      hg_onnx_type_name(type));
+        hg_graph_fail(g, HANGAR_E_INVALID, "%s: %s is %s where %s is needed", name, x->name,
+                      hg_onnx_type_name(x->type), hg_onnx_type_name(type));
     }
 }
 
@@ -72,8 +72,8 @@ static hg_dim last_of(const hg_value *x)
 }
 
 /* A node with one output. */
-static hg_value *single(hg_graph *g, const char *domain, const char *op, const char *name, hg_value *const *in,
-                        size_t count, hg_onnx_type type, hg_shape shape)
+static hg_value *single(hg_graph *g, const char *domain, const char *op, const char *name,
+                        hg_value *const *in, size_t count, hg_onnx_type type, hg_shape shape)
 {
     return hg_node_out(g, hg_graph_node(g, domain, op, name, in, count, 1), 0, type, shape);
 }
@@ -179,7 +179,8 @@ hg_value *hg_op_act(hg_graph *g, const char *name, hg_value *x, hg_act act)
     return hg_op_mul(g, name, x, y);
 }
 
-static void need_norm(hg_graph *g, const char *name, const hg_value *x, const hg_value *scale, const hg_value *shift)
+static void need_norm(hg_graph *g, const char *name, const hg_value *x, const hg_value *scale,
+                      const hg_value *shift)
 {
     need_type(g, name, x, HG_ONNX_FLOAT);
     need_rank(g, name, scale, 1);
@@ -189,7 +190,8 @@ static void need_norm(hg_graph *g, const char *name, const hg_value *x, const hg
 }
 
 /* LayerNormalization. */
-hg_value *hg_op_layer_norm(hg_graph *g, const char *name, hg_value *x, hg_value *scale, hg_value *shift, float eps)
+hg_value *hg_op_layer_norm(hg_graph *g, const char *name, hg_value *x, hg_value *scale, hg_value *shift,
+                           float eps)
 {
     need_norm(g, name, x, scale, shift);
     hg_value *in[] = {x, scale, shift};
@@ -248,7 +250,8 @@ hg_value *hg_op_reshape(hg_graph *g, const char *name, hg_value *x, hg_value *sh
 hg_value *hg_op_rows(hg_graph *g, const char *name, hg_value *x)
 {
     hg_dim last = last_of(x);
-    if (last.size < 0) hg_graph_fail(g, HANGAR_E_INTERNAL, "%s: the last size of %s is not known", name, x->name);
+    if (last.size < 0)
+        hg_graph_fail(g, HANGAR_E_INTERNAL, "%s: the last size of %s is not known", name, x->name);
     const int64_t numbers[] = {-1, last.size};
     return hg_op_reshape(g, name, x, hg_graph_ints(g, numbers, 2), HG_SHAPE(HG_SYM("rows"), last));
 }
@@ -301,7 +304,8 @@ hg_value *hg_op_slice(hg_graph *g, const char *name, hg_value *x, hg_value *star
 }
 
 /* Conv over one axis. */
-hg_value *hg_op_conv1d(hg_graph *g, const char *name, hg_value *x, hg_value *w, hg_value *b, int stride, int pad)
+hg_value *hg_op_conv1d(hg_graph *g, const char *name, hg_value *x, hg_value *w, hg_value *b, int stride,
+                       int pad)
 {
     need_rank(g, name, x, 3);
     need_rank(g, name, w, 3);
@@ -335,7 +339,8 @@ hg_value *hg_op_attention(hg_graph *g, const char *name, const hg_attention *a)
     need_rank(g, name, a->q, 3);
     hg_dim width = dim_of(a->q, 2);
     if (a->heads < 1 || width.size < 1 || width.size % a->heads != 0) {
-        hg_graph_fail(g, HANGAR_E_INVALID, "%s: %lld columns for %lld heads", name, (long long)width.size, (long long)a->heads);
+        hg_graph_fail(g, HANGAR_E_INVALID, "%s: %lld columns for %lld heads", name, (long long)width.size,
+                      (long long)a->heads);
         return a->q;
     }
     if (a->mask) need_type(g, name, a->mask, HG_ONNX_INT32);

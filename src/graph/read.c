@@ -25,10 +25,11 @@ static const struct {
     uint32_t field;
     kind child;
 } nesting[] = {
-    {MODEL, 7, GRAPH},     {MODEL, 20, TRAINING}, {MODEL, 25, FUNCTION}, {TRAINING, 1, GRAPH},  {TRAINING, 2, GRAPH},
-    {FUNCTION, 7, NODE},   {GRAPH, 1, NODE},      {GRAPH, 11, VALUE},    {GRAPH, 12, VALUE},    {GRAPH, 13, VALUE},
-    {NODE, 5, ATTRIBUTE},  {ATTRIBUTE, 6, GRAPH}, {ATTRIBUTE, 11, GRAPH}, {ATTRIBUTE, 14, TYPE}, {ATTRIBUTE, 15, TYPE},
-    {VALUE, 2, TYPE},      {TYPE, 4, SEQUENCE},   {TYPE, 5, MAP},        {TYPE, 9, SEQUENCE},   {SEQUENCE, 1, TYPE},
+    {MODEL, 7, GRAPH},      {MODEL, 20, TRAINING}, {MODEL, 25, FUNCTION}, {TRAINING, 1, GRAPH},
+    {TRAINING, 2, GRAPH},   {FUNCTION, 7, NODE},   {GRAPH, 1, NODE},      {GRAPH, 11, VALUE},
+    {GRAPH, 12, VALUE},     {GRAPH, 13, VALUE},    {NODE, 5, ATTRIBUTE},  {ATTRIBUTE, 6, GRAPH},
+    {ATTRIBUTE, 11, GRAPH}, {ATTRIBUTE, 14, TYPE}, {ATTRIBUTE, 15, TYPE}, {VALUE, 2, TYPE},
+    {TYPE, 4, SEQUENCE},    {TYPE, 5, MAP},        {TYPE, 9, SEQUENCE},   {SEQUENCE, 1, TYPE},
     {MAP, 2, TYPE},
 };
 
@@ -86,7 +87,8 @@ static hangar_code check_depth(const uint8_t *bytes, uint64_t len, hangar_err *e
         kind child = MODEL;
         uint64_t child_len;
         if (!step(bytes, stack[depth - 1].end, stack[depth - 1].in, &at, &child, &child_len)) {
-            return hg_fail(err, HANGAR_E_INVALID, "no ONNX model: malformed at byte %llu", (unsigned long long)at);
+            return hg_fail(err, HANGAR_E_INVALID, "no ONNX model: malformed at byte %llu",
+                           (unsigned long long)at);
         }
         if (child_len == UINT64_MAX) continue;
         if (depth == HG_ONNX_DEPTH_MAX) {
@@ -120,7 +122,8 @@ hangar_code hg_onnx_read(const uint8_t *bytes, uint64_t len, hg_onnx_model **out
 {
     *out = NULL;
     if (len > HG_ONNX_EMIT_MAX) {
-        return hg_fail(err, HANGAR_E_LIMIT, "a graph of %llu bytes is over the limit of %zu", (unsigned long long)len, HG_ONNX_EMIT_MAX);
+        return hg_fail(err, HANGAR_E_LIMIT, "a graph of %llu bytes is over the limit of %zu",
+                       (unsigned long long)len, HG_ONNX_EMIT_MAX);
     }
     hangar_code code = check_depth(bytes, len, err);
     if (code != HANGAR_OK) return code;
@@ -155,7 +158,8 @@ void hg_onnx_auto_free(hg_onnx_model **m)
 static bool external(const Onnx__TensorProto *t, hg_onnx_weight *out)
 {
     unsigned seen = 0;
-    if (!t->name || !t->has_data_location || t->data_location != ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL) return false;
+    if (!t->name || !t->has_data_location || t->data_location != ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL)
+        return false;
     for (size_t i = 0; i < t->n_external_data; i++) {
         const char *key = t->external_data[i]->key, *value = t->external_data[i]->value;
         if (!key || !value) return false;

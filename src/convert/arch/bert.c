@@ -80,7 +80,8 @@ static hg_value *embeddings(bert *m, hg_build *b, hg_value *ids, hg_value *types
     hg_value *word = hg_block_embed(b, "word_embeddings", ids, m->vocab, m->width);
     hg_value *type = hg_block_embed(b, "token_type_embeddings", types, m->types, m->width);
     hg_value *length = hg_op_shape(b->g, "length", ids, 1, 2);
-    hg_value *position = hg_block_positions(b, "position_embeddings", hg_graph_ints(b->g, &zero, 1), length, m->positions, m->width);
+    hg_value *position = hg_block_positions(b, "position_embeddings", hg_graph_ints(b->g, &zero, 1), length,
+                                            m->positions, m->width);
     hg_value *x = hg_op_add(b->g, "add_positions", hg_op_add(b->g, "add_types", word, type), position);
     x = hg_block_norm(b, "LayerNorm", x, m->width, m->eps);
     x = hg_op_rows(b->g, "rows", x);
@@ -106,7 +107,8 @@ static hg_value *layer(const bert *m, hg_build *b, hg_value *x)
 /* Rows to batch, as an output of the model. */
 static void batch_output(const bert *m, hg_build *b, const char *name, hg_value *rows, uint64_t width)
 {
-    hg_value *shape = width == m->width ? m->batch_shape : hg_block_batch_shape(b, "logits_shape", m->mask, width);
+    hg_value *shape =
+        width == m->width ? m->batch_shape : hg_block_batch_shape(b, "logits_shape", m->mask, width);
     hg_graph_output(b->g, name, hg_block_batch(b, "as_batch", rows, shape, width));
 }
 
@@ -145,7 +147,8 @@ static void sequence_head(const bert *m, hg_build *b, hg_value *x)
 {
     hg_value *batch = hg_block_batch(b, "pooler.batch", x, m->batch_shape, m->width);
     hg_value *first = hg_op_gather(b->g, "pooler.first_token", batch, hg_graph_int(b->g, 0), 1);
-    hg_value *y = hg_op_act(b->g, "pooler.activation", hg_block_linear(b, "pooler.dense", first, m->width, m->width, true), HG_ACT_TANH);
+    hg_value *y = hg_op_act(b->g, "pooler.activation",
+                            hg_block_linear(b, "pooler.dense", first, m->width, m->width, true), HG_ACT_TANH);
     b->prefix = "";
     y = hg_block_linear(b, "classifier", y, m->width, label_count(b, "classifier"), true);
     hg_graph_output(b->g, "logits", y);

@@ -70,11 +70,11 @@ hg_value *hg_block_raw(hg_build *b, const char *leaf, uint32_t rank, const uint6
         hg_graph_fail(b->g, HANGAR_E_INVALID, "the checkpoint has no %s", name);
         t = &none;
     } else if (!shape_fits(t, rank, shape)) {
-        hg_graph_fail(b->g, HANGAR_E_INVALID, "%s is %s, config.json asks for %s", name, shape_text(have, t->rank, t->shape),
-                      shape_text(want, rank, shape));
+        hg_graph_fail(b->g, HANGAR_E_INVALID, "%s is %s, config.json asks for %s", name,
+                      shape_text(have, t->rank, t->shape), shape_text(want, rank, shape));
     } else if (type_of(t->dtype) == HG_ONNX_ANY) {
-        hg_graph_fail(b->g, HANGAR_E_UNSUPPORTED, "%s is of type %s; F32, F16, BF16 and F64 are converted", name,
-                      hg_dtype_name(t->dtype));
+        hg_graph_fail(b->g, HANGAR_E_UNSUPPORTED, "%s is of type %s; F32, F16, BF16 and F64 are converted",
+                      name, hg_dtype_name(t->dtype));
     }
     return hg_graph_weight(b->g, name, type_of(t->dtype), t->rank, t->shape, file, t->offset, t->bytes);
 }
@@ -130,7 +130,8 @@ hg_value *hg_block_norm(hg_build *b, const char *name, hg_value *x, uint64_t siz
 }
 
 /* A LayerNorm of a sum. */
-hg_value *hg_block_add_norm(hg_build *b, const char *name, hg_value *x, hg_value *y, uint64_t size, double eps, hg_value **sum)
+hg_value *hg_block_add_norm(hg_build *b, const char *name, hg_value *x, hg_value *y, uint64_t size,
+                            double eps, hg_value **sum)
 {
     hg_value *scale, *shift;
     norm_weights(b, name, size, &scale, &shift);
@@ -138,7 +139,8 @@ hg_value *hg_block_add_norm(hg_build *b, const char *name, hg_value *x, hg_value
 }
 
 /* A LayerNorm of a stream. */
-hg_value *hg_block_stream_norm(hg_build *b, const char *name, hg_stream *s, uint64_t size, double eps, bool last)
+hg_value *hg_block_stream_norm(hg_build *b, const char *name, hg_stream *s, uint64_t size, double eps,
+                               bool last)
 {
     if (!s->y) return hg_block_norm(b, name, s->x, size, eps);
     hg_value *n = hg_block_add_norm(b, name, s->x, s->y, size, eps, last ? NULL : &s->x);
@@ -155,7 +157,8 @@ hg_value *hg_block_embed(hg_build *b, const char *name, hg_value *ids, uint64_t 
 }
 
 /* Some rows of a table. */
-hg_value *hg_block_positions(hg_build *b, const char *name, hg_value *start, hg_value *end, uint64_t rows, uint64_t width)
+hg_value *hg_block_positions(hg_build *b, const char *name, hg_value *start, hg_value *end, uint64_t rows,
+                             uint64_t width)
 {
     char leaf[HG_ONNX_NAME_MAX];
     hg_value *table = hg_block_raw(b, join(leaf, name, "weight"), 2, (const uint64_t[]){rows, width});
@@ -175,19 +178,23 @@ hg_value *hg_block_batch_shape(hg_build *b, const char *name, hg_value *x, uint6
 {
     char leaf[HG_ONNX_NAME_MAX];
     const int64_t last = (int64_t)width;
-    hg_value *parts[] = {hg_op_shape(b->g, join(leaf, name, "sizes"), x, 0, 2), hg_graph_ints(b->g, &last, 1)};
+    hg_value *parts[] = {hg_op_shape(b->g, join(leaf, name, "sizes"), x, 0, 2),
+                         hg_graph_ints(b->g, &last, 1)};
     return hg_op_concat_ints(b->g, name, parts, 2);
 }
 
 /* Rows as a batch. */
 hg_value *hg_block_batch(hg_build *b, const char *name, hg_value *rows, hg_value *batch_shape, uint64_t width)
 {
-    return hg_op_reshape(b->g, name, rows, batch_shape, HG_SHAPE(HG_SYM("batch_size"), HG_SYM("sequence_length"), HG_DIM(width)));
+    return hg_op_reshape(b->g, name, rows, batch_shape,
+                         HG_SHAPE(HG_SYM("batch_size"), HG_SYM("sequence_length"), HG_DIM(width)));
 }
 
 /* A Linear of rows as a batch. */
-hg_value *hg_block_batch_linear(hg_build *b, const char *name, hg_value *rows, hg_value *batch_shape, uint64_t width, bool bias)
+hg_value *hg_block_batch_linear(hg_build *b, const char *name, hg_value *rows, hg_value *batch_shape,
+                                uint64_t width, bool bias)
 {
     char leaf[HG_ONNX_NAME_MAX];
-    return hg_block_batch(b, join(leaf, name, "view"), hg_block_linear(b, name, rows, width, width, bias), batch_shape, width);
+    return hg_block_batch(b, join(leaf, name, "view"), hg_block_linear(b, name, rows, width, width, bias),
+                          batch_shape, width);
 }

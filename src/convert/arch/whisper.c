@@ -59,11 +59,14 @@ static void read_config(whisper *m, hg_build *b)
     m->decoder_inner = hg_hfconfig_u32(c, "decoder_ffn_dim", 0, 1, 1u << 20);
     m->tied = hg_hfconfig_bool(c, "tie_word_embeddings", true);
     const char *act = hg_hfconfig_text(c, "activation_function", "gelu");
-    if (!hg_act_parse(act, &m->act)) hg_hfconfig_wrong(c, HANGAR_E_UNSUPPORTED, "activation_function: %s", act);
+    if (!hg_act_parse(act, &m->act))
+        hg_hfconfig_wrong(c, HANGAR_E_UNSUPPORTED, "activation_function: %s", act);
     if (m->width % m->decoder_heads != 0) {
-        hg_hfconfig_wrong(c, HANGAR_E_INVALID, "d_model %u does not divide among %u heads", m->width, m->decoder_heads);
+        hg_hfconfig_wrong(c, HANGAR_E_INVALID, "d_model %u does not divide among %u heads", m->width,
+                          m->decoder_heads);
     }
-    hg_hfconfig_only_bool(c, "scale_embedding", false); /* read, but used nowhere, in the reference implementation */
+    hg_hfconfig_only_bool(c, "scale_embedding",
+                          false); /* read, but used nowhere, in the reference implementation */
     hg_hfconfig_refuse(c, "quantization_config");
     hg_hfconfig_refuse(c, "auto_map");
 }
@@ -97,8 +100,9 @@ static hangar_code build_encoder(whisper *m, hg_build *b, hangar_err *err)
     hg_graph *g = b->g;
     b->prefix = m->prefix;
     const int64_t channels_last[] = {0, 2, 1};
-    hg_value *mel = hg_graph_input(g, "input_features", HG_ONNX_FLOAT,
-                                   HG_SHAPE(HG_SYM("batch_size"), HG_DIM(m->mels), HG_DIM((int64_t)m->source * 2)));
+    hg_value *mel =
+        hg_graph_input(g, "input_features", HG_ONNX_FLOAT,
+                       HG_SHAPE(HG_SYM("batch_size"), HG_DIM(m->mels), HG_DIM((int64_t)m->source * 2)));
     hg_graph_enter(g, "encoder");
     hg_value *x = hg_op_act(g, "conv1.act", hg_block_conv3(b, "conv1", mel, m->mels, m->width, 1), m->act);
     x = hg_op_act(g, "conv2.act", hg_block_conv3(b, "conv2", x, m->width, m->width, 2), m->act);
@@ -112,7 +116,8 @@ static hangar_code build_encoder(whisper *m, hg_build *b, hangar_err *err)
         hg_graph_leave(g);
     }
     hg_value *h = hg_block_stream_norm(b, "layer_norm", &s, m->width, EPS, true);
-    h = hg_op_reshape(g, "as_batch", h, m->batch_shape, HG_SHAPE(HG_SYM("batch_size"), HG_DIM(m->source), HG_DIM(m->width)));
+    h = hg_op_reshape(g, "as_batch", h, m->batch_shape,
+                      HG_SHAPE(HG_SYM("batch_size"), HG_DIM(m->source), HG_DIM(m->width)));
     hg_graph_leave(g);
     hg_graph_output(g, "last_hidden_state", h);
     return HANGAR_OK;
@@ -128,12 +133,14 @@ typedef struct cache {
     hg_value *made_k, *made_v;       /* present.N.encoder.* */
 } cache;
 
-static hg_value *past_input(const whisper *m, hg_build *b, uint32_t layer, const char *side, const char *what, const char *length)
+static hg_value *past_input(const whisper *m, hg_build *b, uint32_t layer, const char *side, const char *what,
+                            const char *length)
 {
     char name[64];
     snprintf(name, sizeof name, "past_key_values.%u.%s.%s", layer, side, what);
     return hg_graph_input(b->g, name, HG_ONNX_FLOAT,
-                          HG_SHAPE(HG_SYM("batch_size"), HG_DIM(m->decoder_heads), HG_SYM(length), HG_DIM(m->width / m->decoder_heads)));
+                          HG_SHAPE(HG_SYM("batch_size"), HG_DIM(m->decoder_heads), HG_SYM(length),
+                                   HG_DIM(m->width / m->decoder_heads)));
 }
 
 static void present_output(hg_build *b, uint32_t layer, const char *side, const char *what, hg_value *value)
@@ -145,8 +152,12 @@ static void present_output(hg_build *b, uint32_t layer, const char *side, const 
 
 static hg_value *self_attention(const whisper *m, hg_build *b, hg_value *n, cache *c)
 {
-    hg_attention a = {.heads = m->decoder_heads, .causal = true, .past_k = c->past_k, .past_v = c->past_v,
-                      .present_k = &c->present_k, .present_v = &c->present_v};
+    hg_attention a = {.heads = m->decoder_heads,
+                      .causal = true,
+                      .past_k = c->past_k,
+                      .past_v = c->past_v,
+                      .present_k = &c->present_k,
+                      .present_v = &c->present_v};
     a.q = hg_block_batch_linear(b, "self_attn.q_proj", n, m->batch_shape, m->width, true);
     a.k = hg_block_batch_linear(b, "self_attn.k_proj", n, m->batch_shape, m->width, false);
     a.v = hg_block_batch_linear(b, "self_attn.v_proj", n, m->batch_shape, m->width, true);
@@ -160,8 +171,8 @@ static hg_value *split_heads(const whisper *m, hg_build *b, const char *name, hg
     const int64_t heads_first[] = {0, 2, 1, 3};
     hg_graph_enter(b->g, "%s", name);
     hg_value *x = hg_op_reshape(b->g, "split", rows, m->heads_shape,
-                                HG_SHAPE(HG_SYM("batch_size"), HG_SYM("encoder_sequence_length"), HG_DIM(m->decoder_heads),
-                                         HG_DIM(m->width / m->decoder_heads)));
+                                HG_SHAPE(HG_SYM("batch_size"), HG_SYM("encoder_sequence_length"),
+                                         HG_DIM(m->decoder_heads), HG_DIM(m->width / m->decoder_heads)));
     x = hg_op_transpose(b->g, "heads", x, heads_first);
     hg_graph_leave(b->g);
     return x;
@@ -172,7 +183,8 @@ static hg_branch *cached_branch(const whisper *m, hg_build *b, hg_value *q, cons
 {
     hg_branch *branch = hg_graph_branch_begin(b->g, "cached");
     hg_attention a = {.heads = m->decoder_heads, .q = q, .k = c->cross_k, .v = c->cross_v};
-    const hg_shape none = HG_SHAPE(HG_DIM(1), HG_DIM(m->decoder_heads), HG_DIM(0), HG_DIM(m->width / m->decoder_heads));
+    const hg_shape none =
+        HG_SHAPE(HG_DIM(1), HG_DIM(m->decoder_heads), HG_DIM(0), HG_DIM(m->width / m->decoder_heads));
     hg_graph_branch_output(b->g, hg_op_attention(b->g, "attention", &a));
     hg_graph_branch_output(b->g, hg_op_zeros(b->g, "no_key", HG_ONNX_FLOAT, none));
     hg_graph_branch_output(b->g, hg_op_zeros(b->g, "no_value", HG_ONNX_FLOAT, none));
@@ -181,7 +193,8 @@ static hg_branch *cached_branch(const whisper *m, hg_build *b, hg_value *q, cons
 }
 
 /* use_cache_branch false: keys and values are made from h. The weights were looked up outside, where a cast of them can be folded. */
-static hg_branch *first_branch(const whisper *m, hg_build *b, hg_value *q, hg_value *k_weight, hg_value *v_weight, hg_value *v_bias)
+static hg_branch *first_branch(const whisper *m, hg_build *b, hg_value *q, hg_value *k_weight,
+                               hg_value *v_weight, hg_value *v_bias)
 {
     hg_branch *branch = hg_graph_branch_begin(b->g, "first");
     hg_value *rows = hg_op_rows(b->g, "rows", m->hidden);
@@ -204,8 +217,8 @@ static hg_value *cross_attention(const whisper *m, hg_build *b, hg_value *n, cac
     hg_value *v_bias = hg_block_vector(b, "v_proj.bias", m->width);
     hg_branch *cached = cached_branch(m, b, q, c);
     hg_branch *first = first_branch(m, b, q, k_weight, v_weight, v_bias);
-    const hg_shape kept = HG_SHAPE(HG_SYM("batch_size"), HG_DIM(m->decoder_heads), HG_SYM("encoder_kept_length"),
-                                   HG_DIM(m->width / m->decoder_heads));
+    const hg_shape kept = HG_SHAPE(HG_SYM("batch_size"), HG_DIM(m->decoder_heads),
+                                   HG_SYM("encoder_kept_length"), HG_DIM(m->width / m->decoder_heads));
     const hg_shape shapes[] = {q->shape, kept, kept};
     hg_value *out[3];
     hg_op_if(b->g, "attend", m->use_cache, cached, first, shapes, 3, out);
@@ -263,9 +276,11 @@ static hangar_code build_decoder(whisper *m, hg_build *b, cache *caches, hangar_
     if (code != HANGAR_OK) return code;
     hg_graph *g = b->g;
     b->prefix = m->prefix;
-    hg_value *ids = hg_graph_input(g, "input_ids", HG_ONNX_INT64, HG_SHAPE(HG_SYM("batch_size"), HG_SYM("sequence_length")));
-    m->hidden = hg_graph_input(g, "encoder_hidden_states", HG_ONNX_FLOAT,
-                               HG_SHAPE(HG_SYM("batch_size"), HG_SYM("encoder_sequence_length"), HG_DIM(m->width)));
+    hg_value *ids = hg_graph_input(g, "input_ids", HG_ONNX_INT64,
+                                   HG_SHAPE(HG_SYM("batch_size"), HG_SYM("sequence_length")));
+    m->hidden =
+        hg_graph_input(g, "encoder_hidden_states", HG_ONNX_FLOAT,
+                       HG_SHAPE(HG_SYM("batch_size"), HG_SYM("encoder_sequence_length"), HG_DIM(m->width)));
     for (uint32_t i = 0; i < m->decoder_layers; i++) {
         caches[i].past_k = past_input(m, b, i, "decoder", "key", "past_sequence_length");
         caches[i].past_v = past_input(m, b, i, "decoder", "value", "past_sequence_length");
@@ -286,7 +301,9 @@ static hangar_code build_decoder(whisper *m, hg_build *b, cache *caches, hangar_
     hg_value *y = hg_block_stream_norm(b, "layer_norm", &s, m->width, EPS, true);
     hg_graph_leave(g);
     y = hg_op_linear(g, "proj_out", y, output_weight(m, b), NULL);
-    hg_graph_output(g, "logits", hg_block_batch(b, "as_batch", y, hg_block_batch_shape(b, "logits_shape", ids, m->vocab), m->vocab));
+    hg_graph_output(g, "logits",
+                    hg_block_batch(b, "as_batch", y, hg_block_batch_shape(b, "logits_shape", ids, m->vocab),
+                                   m->vocab));
     for (uint32_t i = 0; i < m->decoder_layers; i++) decoder_outputs(b, i, &caches[i]);
     return HANGAR_OK;
 }
