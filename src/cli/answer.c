@@ -30,7 +30,9 @@ static const advice advices[] = {
     {HANGAR_E_NETWORK, "pull", "what came is kept, the same command goes on"},
     {HANGAR_E_TIMEOUT, "pull", "what came is kept, the same command goes on"},
     {HANGAR_E_RATE_LIMITED, "pull", "what came is kept, the same command goes on"},
-    {HANGAR_E_NO_SPACE, NULL, "hangar ls shows what takes space, hangar rm frees it"},
+    {HANGAR_E_NO_SPACE, "pull", "hangar ls shows what takes space, hangar rm frees it"},
+    {HANGAR_E_NO_SPACE, "add", "hangar ls shows what takes space, hangar rm frees it"},
+    {HANGAR_E_NO_SPACE, "convert", "hangar ls shows what takes space, hangar rm frees it"},
     {HANGAR_E_INTEGRITY, "verify", "hangar pull fetches what is damaged again"},
     {HANGAR_E_BUSY, NULL, "try again when that has ended"},
 };
@@ -177,6 +179,7 @@ int hg_answer_print(hg_cli *cli, const hg_answer *answer)
         a.code = hg_fail_errno(&err, cli->out_errno, "writing the output");
         a.err = &err;
         a.missing = false;
+        a.verb = NULL;
         print_error(cli, &a);
     } else if (a.code != HANGAR_OK && (!cli->json || cli->out_errno)) {
         print_error(cli, &a);

@@ -123,7 +123,7 @@ static layout share_out(const hg_render *r, size_t columns)
     layout at = {.columns = columns > 1 ? columns - 1 : 1};
     size_t widest = hg_utf8_columns(hg_str_of(r->phase));
     for (size_t i = 0; i < r->item_count; i++) {
-        size_t w = hg_utf8_columns(hg_str_of(r->items[i].name));
+        size_t w = hg_utf8_columns(hg_str_of(r->items[i].shown));
         if (w > widest) widest = w;
     }
     size_t limit = at.columns / 3;
@@ -143,7 +143,7 @@ static void put_item(const hg_render *r, line *l, const layout *at, const hg_ite
 {
     double part = share(item->done, item->total);
     char size[16];
-    put_name(r, l, item->name, at->name);
+    put_name(r, l, item->shown, at->name);
     put(l, HG_STR(" "));
     if (at->bar) put_bar(r, l, part, at->bar);
     put_percent(l, part);

@@ -17,6 +17,12 @@
 #define BIG_ITEM   ((uint64_t)10000000) /* bytes; smaller ones get one plain line only */
 #define ABOVE_MAX  (16 * HG_MIB)
 
+static void drop_item(hg_item *item)
+{
+    free(item->name);
+    free(item->shown);
+}
+
 hg_render *hg_render_new(const hg_render_options *options)
 {
     hg_render *r = hg_calloc(1, sizeof *r);
@@ -37,7 +43,7 @@ void hg_render_free(hg_render *r)
 {
     if (!r) return;
     hg_render_stop(r);
-    for (size_t i = 0; i < r->item_count; i++) free(r->items[i].name);
+    for (size_t i = 0; i < r->item_count; i++) drop_item(&r->items[i]);
     hg_buf_deinit(&r->above);
     pthread_cond_destroy(&r->wake);
     pthread_mutex_destroy(&r->mutex);
@@ -87,16 +93,21 @@ static hg_item *follow(hg_render *r, const char *name, bool *is_new)
     hg_item *item = find_item(r, name);
     *is_new = !item;
     if (item || r->item_count == HG_RENDER_ACTIVE) return item;
-    char *copy = hg_strdup(name);
-    if (!copy) return NULL;
-    r->items[r->item_count] = (hg_item){.name = copy};
+    char safe[2048];
+    hg_escape(hg_str_of(name), safe, sizeof safe);
+    hg_item fresh = {.name = hg_strdup(name), .shown = hg_strdup(safe)};
+    if (!fresh.name || !fresh.shown) {
+        drop_item(&fresh);
+        return NULL;
+    }
+    r->items[r->item_count] = fresh;
     return &r->items[r->item_count++];
 }
 
 static void forget(hg_render *r, hg_item *item)
 {
     size_t at = (size_t)(item - r->items);
-    free(item->name);
+    drop_item(item);
     memmove(item, item + 1, (r->item_count - at - 1) * sizeof *item);
     r->item_count--;
 }

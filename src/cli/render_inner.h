@@ -13,7 +13,8 @@
 
 /* One file on its way. */
 typedef struct hg_item {
-    char *name;
+    char *name;  /* as it came */
+    char *shown; /* escaped */
     uint64_t done, total;
     unsigned tenth; /* of it that a plain line told of last */
     bool retry;

@@ -57,22 +57,50 @@ static const hg_example examples[] = {
     {"hangar transcribe org/whisper *.flac --json", "many files; the model is loaded once"},
     {0}};
 
-/* Adds what became of one file to the list: its document, or {"file","error"}. */
-static void add_result(hg_jw *w, const char *file, const char *text, hangar_code code, const hangar_err *err)
+/* The document of one file as it goes out: `timestamps` tells the page that times are wanted. */
+static void add_document(hg_jw *w, const hg_jval *doc, bool timestamps)
 {
-    hg_json *doc = NULL;
-    if (code == HANGAR_OK && hg_json_parse(hg_str_of(text), NULL, &doc, NULL) == HANGAR_OK) {
-        hg_jw_val(w, NULL, hg_json_root(doc));
-        hg_json_free(doc);
-        return;
+    hg_jw_obj(w, NULL);
+    for (hg_json_iter it = hg_json_iter_of(doc); hg_json_next(&it);) {
+        char key[64];
+        if (it.key.len >= sizeof key) continue;
+        memcpy(key, it.key.ptr, it.key.len);
+        key[it.key.len] = '\0';
+        hg_jw_val(w, key, it.val);
     }
+    if (timestamps) hg_jw_bool(w, "timestamps", true);
+    hg_jw_end(w);
+}
+
+/* Adds what became of one file to the list: its document, or {"file","error"}. */
+static void add_error(hg_jw *w, const char *file, const hangar_err *err)
+{
     hg_jw_obj(w, NULL);
     hg_jw_text(w, "file", file);
     hg_jw_obj(w, "error");
-    hg_jw_text(w, "code", hangar_code_name(code));
+    hg_jw_text(w, "code", hangar_code_name(err->code));
     hg_jw_text(w, "message", err->msg);
     hg_jw_end(w);
     hg_jw_end(w);
+}
+
+/* Transcribes one file and writes what came out. */
+static hangar_code one(hg_call *call, hangar_model *model, const char *file, hg_jw *w, hangar_err *err)
+{
+    const transcribe_args *a = call->args;
+    hangar_transcribe_options options = HANGAR_TRANSCRIBE_OPTIONS_INIT;
+    hg_json *doc = NULL;
+    char *text = NULL;
+    options.language = a->language;
+    options.task = a->task;
+    options.beams = (int)a->beams;
+    options.timestamps = a->timestamps;
+    hangar_code code = hangar_transcribe(model, file, &options, call->job, &text, err);
+    if (code == HANGAR_OK) code = hg_json_parse(hg_str_of(text), NULL, &doc, err);
+    if (code == HANGAR_OK) add_document(w, hg_json_root(doc), a->timestamps);
+    hg_json_free(doc);
+    hangar_free(text);
+    return code;
 }
 
 static bool ends_all(hangar_code code)
@@ -81,45 +109,39 @@ static bool ends_all(hangar_code code)
 }
 
 /* {"results":[...]}: a file that cannot be read does not keep the others from it; its error is what the call ends with. */
-static hangar_code many(hg_call *call, hangar_model *model, const hangar_transcribe_options *options,
-                        char **out_json, hangar_err *err)
+static hangar_code many(hg_call *call, hangar_model *model, hg_jw *w, hangar_err *err)
 {
     const transcribe_args *a = call->args;
-    HG_AUTO(hg_jw_auto_free) hg_jw *w = hg_jw_new();
-    if (!w) return hg_fail_memory(err);
     hangar_code code = HANGAR_OK;
     hg_jw_obj(w, NULL);
     hg_jw_arr(w, "results");
     for (const char **file = a->files; *file && !ends_all(code); file++) {
-        char *text = NULL;
         hangar_err why = {0};
-        hangar_code one = hangar_transcribe(model, *file, options, call->job, &text, &why);
-        add_result(w, *file, text, one, &why);
-        hangar_free(text);
-        if (one == HANGAR_OK || (code != HANGAR_OK && !ends_all(one))) continue;
-        code = one;
+        hangar_code this = one(call, model, *file, w, &why);
+        if (this == HANGAR_OK) continue;
+        add_error(w, *file, &why);
+        if (code != HANGAR_OK && !ends_all(this)) continue;
+        code = this;
         if (err) *err = why;
     }
     hg_jw_end(w);
-    hangar_code wrote = hg_jw_finish(w, false, out_json, code == HANGAR_OK ? err : NULL);
-    return code != HANGAR_OK ? code : wrote;
+    return code;
 }
 
 static hangar_code run(hg_call *call, char **out_json, hangar_err *err)
 {
     const transcribe_args *a = call->args;
-    hangar_transcribe_options options = HANGAR_TRANSCRIBE_OPTIONS_INIT;
-    options.language = a->language;
-    options.task = a->task;
-    options.beams = (int)a->beams;
-    options.timestamps = a->timestamps;
+    HG_AUTO(hg_jw_auto_free) hg_jw *w = hg_jw_new();
     hangar_model *model = NULL;
+    if (!w) return hg_fail_memory(err);
     hangar_code code = hangar_model_load(call->h, a->ref, call->job, &model, err);
     if (code != HANGAR_OK) return code;
-    if (a->files[1]) code = many(call, model, &options, out_json, err);
-    else code = hangar_transcribe(model, a->files[0], &options, call->job, out_json, err);
+    bool list = a->files[1] != NULL;
+    code = list ? many(call, model, w, err) : one(call, model, a->files[0], w, err);
     hangar_model_unload(model);
-    return code;
+    if (code != HANGAR_OK && !list) return code;
+    hangar_code wrote = hg_jw_finish(w, false, out_json, code == HANGAR_OK ? err : NULL);
+    return code != HANGAR_OK ? code : wrote;
 }
 
 /* "1:02.5" */
@@ -132,11 +154,11 @@ static const char *clock_words(hg_words *w, const hg_jval *seconds)
     return w->text;
 }
 
-/* The segments with their times where there are several or times were asked for, else the text alone. */
+/* The segments with their times where they were asked for, else the text alone. */
 static void show_one(const hg_jval *r, hg_view *view)
 {
     const hg_jval *segments = hg_json_get(r, "segments");
-    bool timed = hg_json_bool_or(hg_json_get(r, "timestamps"), false) || hg_json_len(segments) > 1;
+    bool timed = hg_json_bool_or(hg_json_get(r, "timestamps"), false);
     hg_words from, to;
     if (!timed) {
         hg_str text = hg_str_trim(hg_str_of(hg_json_text_or(hg_json_get(r, "text"), "")));
