@@ -2,8 +2,8 @@
 /*
  * The YAML file, read event by event: groups of settings and plain values, nothing else. Anchors, aliases, tags, lists
  * and second documents are mistakes. A mistake is noted with its place and reading goes on behind it, so that one look
- * shows all; broken YAML ends it. Bounds: the size of the file, the depth of groups (which bounds the recursion), the
- * number of mistakes.
+ * shows all; broken YAML ends it. Bounds: the size of the file, its depth (which bounds the recursion here and the time
+ * that the library takes, which grows with the square of the depth), the number of mistakes.
  */
 #include "settings/inner.h"
 
@@ -20,6 +20,7 @@ typedef struct reader {
     hg_loaded *l;
     const char *dir;
     hg_problems *problems;
+    unsigned depth;                       /* of lists and groups that are open */
     bool stop;                            /* broken YAML, or enough mistakes */
     hangar_code code;                     /* want of memory */
     unsigned long line[HG_SETTING_COUNT]; /* where each was set, 0 = not yet */
@@ -42,12 +43,35 @@ static void add_problem(reader *r, yaml_mark_t mark, const char *key, const char
     r->stop = p->len == HG_CONFIG_PROBLEMS;
 }
 
+static bool opens(yaml_event_type_t type)
+{
+    return type == YAML_MAPPING_START_EVENT || type == YAML_SEQUENCE_START_EVENT;
+}
+
+static bool closes(yaml_event_type_t type)
+{
+    return type == YAML_MAPPING_END_EVENT || type == YAML_SEQUENCE_END_EVENT;
+}
+
+/* Keeps count of the depth; false when it is too much. */
+static bool depth_fits(reader *r)
+{
+    if (opens(r->event.type)) r->depth++;
+    if (closes(r->event.type)) r->depth--;
+    if (r->depth <= HG_CONFIG_DEPTH) return true;
+    char message[64];
+    snprintf(message, sizeof message, "nested deeper than %d levels", HG_CONFIG_DEPTH);
+    add_problem(r, r->event.start_mark, "", message);
+    r->stop = true;
+    return false;
+}
+
 /* Reads the next event over the last one; false at an error, which is noted. */
 static bool next_event(reader *r)
 {
     if (r->stop) return false;
     yaml_event_delete(&r->event);
-    if (yaml_parser_parse(&r->parser, &r->event)) return true;
+    if (yaml_parser_parse(&r->parser, &r->event)) return depth_fits(r);
     if (r->parser.error == YAML_MEMORY_ERROR) {
         r->code = hg_fail_memory(r->err);
     } else {
@@ -65,16 +89,6 @@ static bool next_event(reader *r)
     }
     r->stop = true;
     return false;
-}
-
-static bool opens(yaml_event_type_t type)
-{
-    return type == YAML_MAPPING_START_EVENT || type == YAML_SEQUENCE_START_EVENT;
-}
-
-static bool closes(yaml_event_type_t type)
-{
-    return type == YAML_MAPPING_END_EVENT || type == YAML_SEQUENCE_END_EVENT;
 }
 
 /* Passes over the rest of the value whose first event is there. */
@@ -169,10 +183,10 @@ static void unknown_key(reader *r, yaml_mark_t mark, const char *key, size_t gro
     add_problem(r, mark, key, message);
 }
 
-static void read_group(reader *r, const char *prefix, unsigned depth);
+static void read_group(reader *r, const char *prefix);
 
 /* The value behind a key: a setting, a group, or something unknown. The key's mark is where it stands. */
-static void read_member(reader *r, const char *key, size_t group_len, yaml_mark_t mark, unsigned depth)
+static void read_member(reader *r, const char *key, size_t group_len, yaml_mark_t mark)
 {
     size_t index = 0;
     while (index < HG_SETTING_COUNT && !hg_streq(hg_setting_rows[index].key, key)) index++;
@@ -186,7 +200,7 @@ static void read_member(reader *r, const char *key, size_t group_len, yaml_mark_
         add_problem(r, r->event.start_mark, key, fault);
         skip_value(r);
     } else if (group) {
-        if (r->event.type == YAML_MAPPING_START_EVENT) read_group(r, key, depth + 1);
+        if (r->event.type == YAML_MAPPING_START_EVENT) read_group(r, key);
         else if (!is_null(&r->event))
             add_problem(r, r->event.start_mark, key, "settings are wanted here, not a value");
     } else if (r->event.type != YAML_SCALAR_EVENT) {
@@ -203,13 +217,8 @@ static void read_member(reader *r, const char *key, size_t group_len, yaml_mark_
 }
 
 /* The members of a mapping whose start is there, up to its end. */
-static void read_group(reader *r, const char *prefix, unsigned depth)
+static void read_group(reader *r, const char *prefix)
 {
-    if (depth > HG_CONFIG_DEPTH) {
-        add_problem(r, r->event.start_mark, prefix, "nested too deep");
-        r->stop = true;
-        return;
-    }
     while (next_event(r) && r->event.type != YAML_MAPPING_END_EVENT) {
         yaml_mark_t mark = r->event.start_mark;
         const char *fault = node_fault(&r->event);
@@ -223,7 +232,7 @@ static void read_group(reader *r, const char *prefix, unsigned depth)
         hg_escape((hg_str){(const char *)r->event.data.scalar.value, r->event.data.scalar.length}, name,
                   sizeof name);
         snprintf(key, sizeof key, "%s%s%s", prefix, *prefix ? "." : "", name);
-        read_member(r, key, strlen(prefix), mark, depth);
+        read_member(r, key, strlen(prefix), mark);
     }
 }
 
@@ -237,7 +246,7 @@ static void read_stream(reader *r)
             r->stop = true;
         } else if (r->event.type == YAML_MAPPING_START_EVENT && !node_fault(&r->event)) {
             any = true;
-            read_group(r, "", 0);
+            read_group(r, "");
         } else if (is_null(&r->event)) {
             any = true;
         } else if (r->event.type == YAML_SCALAR_EVENT || r->event.type == YAML_ALIAS_EVENT ||

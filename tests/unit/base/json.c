@@ -72,7 +72,7 @@ static void test_numbers(void **state)
     (void)state;
     HG_AUTO(hg_json_auto_free)
     hg_json *doc = parse("[18446744073709551615,18446744073709551616,9223372036854775807,9223372036854775808,"
-                         "-9223372036854775808,1e3,1.0,1.5,9007199254740993e0,1e300,-1]");
+                         "-9223372036854775808,1e3,1.0,1.5,9007199254740993e0,1e300,-1,-0]");
     const hg_jval *a = hg_json_root(doc);
     uint64_t u;
     int64_t i;
@@ -90,6 +90,7 @@ static void test_numbers(void **state)
     assert_false(hg_json_i64(hg_json_at(a, 9), &i));
     assert_true(hg_json_f64(hg_json_at(a, 9), &d) && d == 1e300);
     assert_false(hg_json_u64(hg_json_at(a, 10), &u));
+    assert_true(hg_json_u64(hg_json_at(a, 11), &u) && u == 0);
 }
 
 static void test_iteration(void **state)
