@@ -22,7 +22,7 @@ $(BUILD)/build.ninja: | deps
 	@rm -f $(BUILD).log
 
 build: deps $(BUILD)/build.ninja ## build the program: build/hangar (the default)
-	@cmake --build $(BUILD) -j $(JOBS)
+	@cmake --build $(BUILD) -j $(JOBS) --target programs
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,7 +33,8 @@ demo: build ## show what hangar does, on small models that are made here
 run: build ## run the program: make run A="ls --json"
 	@$(BUILD)/hangar $(A)
 
-test: build tests-deps ## all tests; T=word runs those whose name has the word
+test: deps tests-deps $(BUILD)/build.ninja ## all tests; T=word runs those whose name has the word
+	@cmake --build $(BUILD) -j $(JOBS)
 	@tests/run-all $(BUILD) --parallel $(JOBS) $(if $(T),-R '$(T)')
 
 asan: deps ## the unit tests under AddressSanitizer and UndefinedBehaviorSanitizer

@@ -66,3 +66,13 @@ install(FILES ${runtime} DESTINATION ${private})
 file(GLOB notices ${HG_DEPS}/notices/*)
 install(FILES ${notices} DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/hangar/notices)
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/hangar)
+
+# What a user runs, without the tests.
+add_custom_target(programs DEPENDS hangar_shared hangar_static)
+get_property(targets DIRECTORY PROPERTY BUILDSYSTEM_TARGETS)
+foreach(target ${targets})
+  get_target_property(type ${target} TYPE)
+  if(type STREQUAL "EXECUTABLE")
+    add_dependencies(programs ${target})
+  endif()
+endforeach()
