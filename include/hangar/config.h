@@ -11,7 +11,8 @@ extern "C" {
 
 /*
  * Every setting with its value and where it came from: {"file","settings":[{"key","value","default",
- * "source":"default"|"file"|"environment"|"option","help"}]}. Secrets are shown as "(set)".
+ * "source":"default"|"file"|"environment"|"option","help","type","allowed","environment"}]}: sizes in bytes, durations
+ * in seconds. Secrets are shown as "(set)".
  */
 HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_config_show(hangar *h, char **out_json, hangar_err *err);
 

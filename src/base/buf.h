@@ -46,7 +46,13 @@ hangar_code hg_buf_check(const hg_buf *b, hangar_err *err);
 /* Hands the memory to the caller (free it), "" when empty; NULL when a state stuck. The buffer is empty then. */
 char *hg_buf_take(hg_buf *b);
 /* The text so far, never NULL. */
-static inline const char *hg_buf_text(const hg_buf *b) { return b->data ? b->data : ""; }
-static inline hg_str hg_buf_view(const hg_buf *b) { return (hg_str){hg_buf_text(b), b->len}; }
+static inline const char *hg_buf_text(const hg_buf *b)
+{
+    return b->data ? b->data : "";
+}
+static inline hg_str hg_buf_view(const hg_buf *b)
+{
+    return (hg_str){hg_buf_text(b), b->len};
+}
 
 #endif

@@ -27,9 +27,10 @@ hangar_code hg_fail_memory(hangar_err *err);
 
 /* A condition that only a bug in hangar can break: aborts in a debug build, is INTERNAL in a release. */
 #ifdef NDEBUG
-#define HG_BUG_ON(cond, err) ((cond) ? hg_fail((err), HANGAR_E_INTERNAL, "bug: %s (%s:%d)", #cond, __FILE__, __LINE__) : HANGAR_OK)
+#    define HG_BUG_ON(cond, err) \
+        ((cond) ? hg_fail((err), HANGAR_E_INTERNAL, "bug: %s (%s:%d)", #cond, __FILE__, __LINE__) : HANGAR_OK)
 #else
-#define HG_BUG_ON(cond, err) ((cond) ? (__builtin_trap(), HANGAR_E_INTERNAL) : HANGAR_OK)
+#    define HG_BUG_ON(cond, err) ((cond) ? (__builtin_trap(), HANGAR_E_INTERNAL) : HANGAR_OK)
 #endif
 
 #endif

@@ -36,7 +36,7 @@ hangar_code hg_path_check(hg_str path, hangar_err *err);
 
 /* ---- reading ---- */
 
-/* Opens a regular file for reading; *out_size may be NULL. Follows links; anything that is not a regular file is refused. */
+/* Opens a regular file for reading; *out_size may be NULL. Follows links; what is no regular file is INVALID. */
 hangar_code hg_open_regular(const char *path, int *out_fd, uint64_t *out_size, hangar_err *err);
 /* Whole file into `out` (initialised by the caller; its ceiling is the limit). */
 hangar_code hg_read_file(const char *path, hg_buf *out, hangar_err *err);
@@ -75,12 +75,13 @@ hangar_code hg_write_all(int fd, const void *bytes, size_t len, hangar_err *err)
 hangar_code hg_pwrite_all(int fd, const void *bytes, size_t len, uint64_t offset, hangar_err *err);
 /* pread() exactly len bytes; an early end is INVALID. */
 hangar_code hg_pread_all(int fd, void *bytes, size_t len, uint64_t offset, hangar_err *err);
-/* A symbolic link, made beside and renamed over what was there. */
+/* A symbolic link, made beside and renamed over what was there. Atomic; hg_fsync_dir makes one or many durable. */
 hangar_code hg_symlink(const char *target, const char *path, hangar_err *err);
-/* Puts `from` at `to` (which must not exist): by reflink, hard link or copy. */
+/* Puts `from` at `to` (which must not exist: FAILED with EEXIST): by reflink, hard link or copy. UNSUPPORTED when
+ * the file system cannot do it that way. */
 typedef enum hg_place { HG_PLACE_REFLINK, HG_PLACE_LINK, HG_PLACE_COPY } hg_place;
 hangar_code hg_place_file(const char *from, const char *to, hg_place how, hangar_err *err);
-/* rm -r without following links; a missing path is OK. */
+/* rm -r without following links, at most 128 levels deep; a missing path is OK. */
 hangar_code hg_rm_tree(const char *path, hangar_err *err);
 /* Removes left-over temporary files (HG_TMP_PREFIX) older than `age` seconds directly in `dir`. */
 void hg_sweep(const char *dir, double age);
@@ -91,7 +92,7 @@ void hg_sweep(const char *dir, double age);
 typedef hangar_code hg_dir_fn(void *ctx, const char *dir, const char *name, hangar_err *err);
 hangar_code hg_list_dir(const char *dir, hg_dir_fn *fn, void *ctx, hangar_err *err);
 /* Every regular file below dir (links to files count), as a path relative to it, sorted; at most max_files (LIMIT) and
- * 32 levels deep. Links to folders are not entered. */
+ * 32 levels deep. Links to folders are not entered, names that begin with HG_TMP_PREFIX passed over. */
 typedef hangar_code hg_tree_fn(void *ctx, const char *relative, uint64_t size, hangar_err *err);
 hangar_code hg_walk(const char *dir, size_t max_files, hg_tree_fn *fn, void *ctx, hangar_err *err);
 /* Bytes that an ordinary user may still write there; the nearest existing parent counts. */
@@ -101,10 +102,14 @@ hangar_code hg_disk_free(const char *path, uint64_t *out_bytes, hangar_err *err)
 typedef struct hg_lock {
     int fd; /* -1: not held */
 } hg_lock;
-#define HG_LOCK_INIT {-1}
+#define HG_LOCK_INIT \
+    {                \
+        -1           \
+    }
 /* Waits up to `seconds` (0 = try once; negative = as long as it takes), asking `stop` (may be NULL) ten times a second
  * whether to give up. BUSY when somebody else has it. A file system without locks is OK: callers are correct without. */
-hangar_code hg_lock_take(const char *path, double seconds, bool (*stop)(void *), void *ctx, hg_lock *out, hangar_err *err);
+hangar_code hg_lock_take(const char *path, double seconds, bool (*stop)(void *), void *ctx, hg_lock *out,
+                         hangar_err *err);
 void hg_lock_release(hg_lock *lock);
 
 #endif

@@ -223,7 +223,8 @@ bool hg_json_u64(const hg_jval *v, uint64_t *out)
     yyjson_val *val = hg_json_yy(v);
     int64_t whole;
     if (yyjson_is_uint(val)) *out = yyjson_get_uint(val);
-    else if (yyjson_is_sint(val) && yyjson_get_sint(val) >= 0) *out = (uint64_t)yyjson_get_sint(val); /* "-0" */
+    else if (yyjson_is_sint(val) && yyjson_get_sint(val) >= 0)
+        *out = (uint64_t)yyjson_get_sint(val); /* "-0" */
     else if (whole_real(val, &whole) && whole >= 0) *out = (uint64_t)whole;
     else return false;
     return true;

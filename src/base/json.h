@@ -15,14 +15,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-typedef struct hg_json hg_json;      /* a parsed document */
-typedef struct hg_json_val hg_jval;  /* a value inside it, borrowed */
+typedef struct hg_json hg_json;     /* a parsed document */
+typedef struct hg_json_val hg_jval; /* a value inside it, borrowed */
 
 /* What a text may be at most. 0 = the default in brackets. */
 typedef struct hg_json_limits {
-    size_t bytes;      /* length of the text [64 MiB]                              */
-    unsigned depth;    /* nesting of arrays and objects [64]                       */
-    bool unique_keys;  /* refuse an object that names a key twice                  */
+    size_t bytes;     /* length of the text [64 MiB]                              */
+    unsigned depth;   /* nesting of arrays and objects [64]                       */
+    bool unique_keys; /* refuse an object that names a key twice                  */
 } hg_json_limits;
 
 /* INVALID (with line and column) when it is not JSON or not UTF-8; LIMIT when it is over a limit. limits may be NULL.
@@ -80,7 +80,7 @@ void hg_jw_free(hg_jw *w);
 void hg_jw_auto_free(hg_jw **w); /* for HG_AUTO */
 void hg_jw_obj(hg_jw *w, const char *key);
 void hg_jw_arr(hg_jw *w, const char *key);
-void hg_jw_end(hg_jw *w); /* the innermost object or array */
+void hg_jw_end(hg_jw *w);                                     /* the innermost object or array */
 void hg_jw_text(hg_jw *w, const char *key, const char *text); /* NULL text = null */
 void hg_jw_str(hg_jw *w, const char *key, hg_str s);
 void hg_jw_i64(hg_jw *w, const char *key, int64_t n);

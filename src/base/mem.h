@@ -9,11 +9,20 @@
 #include <stdlib.h>
 
 /* *out = a + b (or a * b); false when it does not fit. */
-static inline bool hg_add(uint64_t a, uint64_t b, uint64_t *out) { return !__builtin_add_overflow(a, b, out); }
-static inline bool hg_mul(uint64_t a, uint64_t b, uint64_t *out) { return !__builtin_mul_overflow(a, b, out); }
+static inline bool hg_add(uint64_t a, uint64_t b, uint64_t *out)
+{
+    return !__builtin_add_overflow(a, b, out);
+}
+static inline bool hg_mul(uint64_t a, uint64_t b, uint64_t *out)
+{
+    return !__builtin_mul_overflow(a, b, out);
+}
 
 /* calloc that checks count * size (as calloc does), named so that raw malloc(x * y) stands out. */
-static inline void *hg_calloc(size_t count, size_t size) { return calloc(count ? count : 1, size ? size : 1); }
+static inline void *hg_calloc(size_t count, size_t size)
+{
+    return calloc(count ? count : 1, size ? size : 1);
+}
 /* realloc to count * size bytes; NULL (old block kept) when it does not fit or there is no memory. */
 void *hg_realloc_array(void *ptr, size_t count, size_t size);
 /* Grows an array that has room for *cap items so that it has room for `need`; false when out of memory.

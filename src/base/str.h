@@ -17,8 +17,14 @@ typedef struct hg_str {
 /* For printf: printf("%.*s", HG_STR_ARG(s)) */
 #define HG_STR_ARG(s) (int)(s).len, (s).ptr
 
-static inline hg_str hg_str_of(const char *z) { return (hg_str){z, z ? strlen(z) : 0}; }
-static inline bool hg_str_eq(hg_str a, hg_str b) { return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0); }
+static inline hg_str hg_str_of(const char *z)
+{
+    return (hg_str){z, z ? strlen(z) : 0};
+}
+static inline bool hg_str_eq(hg_str a, hg_str b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
+}
 bool hg_str_starts(hg_str s, hg_str prefix);
 bool hg_str_ends(hg_str s, hg_str suffix);
 /* Without white space at both ends. */
@@ -52,9 +58,9 @@ bool hg_duration_parse(hg_str s, double *out_seconds);
 /* "0.4 s", "12 s", "3:05", "1:02:03" into buf[16]. */
 char *hg_duration_format(double seconds, char buf[16]);
 
-/* Copies s into out[cap] in a form that is safe to show on one line: control characters, bytes that are not UTF-8 and marks
- * that turn the writing direction become \xNN or \uNNNN. What does not fit is cut at a whole character and ends in "...".
- * Returns the length. */
+/* Copies s into out[cap] in a form that is safe to show on one line: control characters, bytes that are not UTF-8 and
+ * marks that turn the writing direction become \xNN or \uNNNN. What does not fit is cut at a whole character and ends
+ * in "...". Returns the length. */
 size_t hg_escape(hg_str s, char *out, size_t cap);
 
 /* Lower-case hex: out has room for 2 * len + 1. */

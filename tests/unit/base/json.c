@@ -122,9 +122,9 @@ static void test_malformed(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "",          " ",       "{",         "[1,]",          "{\"a\":1,}", "{a:1}",
-        "nul",       "[1 2]",   "\"\\x\"",   "\"\\ud800\"",   "\"\xff\"",   "01",
-        "1.",        "+1",      "NaN",       "Infinity",      "1e999",      "[1]]",
+        "",          " ",       "{",         "[1,]",           "{\"a\":1,}", "{a:1}",
+        "nul",       "[1 2]",   "\"\\x\"",   "\"\\ud800\"",    "\"\xff\"",   "01",
+        "1.",        "+1",      "NaN",       "Infinity",       "1e999",      "[1]]",
         "// c\n1",   "'a'",     "\"a\nb\"",  "\xef\xbb\xbf 1", "{\"a\" 1}",  "[1",
         "\"unended", "\"a\\\"", "{\"a\":1}x"};
     for (size_t i = 0; i < HG_LEN(bad); i++) {

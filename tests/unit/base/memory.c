@@ -14,7 +14,7 @@
 #include "base/mem.h"
 
 /* Under AddressSanitizer too a request that is too large shall return NULL. */
-const char *__asan_default_options(void);
+__attribute__((visibility("default"))) const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
     return "allocator_may_return_null=1";
