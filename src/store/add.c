@@ -207,8 +207,8 @@ static hangar_code find_source(add *a, const char *path, hangar_err *err)
 
 /* ---- the name ---- */
 
-/* local/ and what of the file's or folder's name a repository may be called. */
-static void default_name(const char *path, char out[HG_REPO_MAX])
+/* The last part of a path, without slashes at its end and without the ending of a model file. */
+static hg_str stem_of(const char *path)
 {
     static const char *const ends[] = {".gguf", ".onnx"};
     hg_str base = hg_str_of(path);
@@ -220,17 +220,33 @@ static void default_name(const char *path, char out[HG_REPO_MAX])
     }
     for (size_t i = 0; i < HG_LEN(ends); i++)
         if (hg_str_ends(base, hg_str_of(ends[i]))) base.len -= strlen(ends[i]);
+    return base;
+}
+
+/* What stands for c in the name of a repository. */
+static char name_char(char c)
+{
+    bool word = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+    return word || c == '_' || c == '.' ? c : '-';
+}
+
+static bool is_mark(char c)
+{
+    return c == '-' || c == '.';
+}
+
+/* local/ and what of the file's or folder's name a repository may be called. */
+static void default_name(const char *path, char out[HG_REPO_MAX])
+{
+    hg_str base = stem_of(path);
     char name[97];
     size_t n = 0;
-    for (size_t i = 0; i < base.len && n < 96; i++) {
-        char c = base.ptr[i];
-        bool word = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
-        if (!word && c != '.') c = '-';
-        bool mark = c == '-' || c == '.';
-        if (mark && (n == 0 || name[n - 1] == '-' || name[n - 1] == '.')) continue;
+    for (size_t i = 0; i < base.len && n < sizeof name - 1; i++) {
+        char c = name_char(base.ptr[i]);
+        if (is_mark(c) && (n == 0 || is_mark(name[n - 1]))) continue;
         name[n++] = c;
     }
-    while (n && (name[n - 1] == '-' || name[n - 1] == '.')) n--;
+    while (n && is_mark(name[n - 1])) n--;
     name[n] = '\0';
     snprintf(out, HG_REPO_MAX, "local/%s", n ? name : "model");
     if (hg_repo_check(hg_str_of(out), NULL) != HANGAR_OK) snprintf(out, HG_REPO_MAX, "local/model");

@@ -111,6 +111,7 @@ typedef struct hg_rev {
 /* One repository: its commits that have a folder (sorted), and its refs (main first, then by name). */
 typedef struct hg_repo {
     char name[HG_REPO_MAX];
+    int fd; /* its folder, for looking at what is in it; -1: it is not there */
     char (*commits)[41];
     size_t commit_len, commit_cap;
     hg_rev *revs;
@@ -131,9 +132,9 @@ hangar_code hg_revision_read(const hg_store *s, const hg_ref *ref, char out_comm
 /* "org/name", "org/name@v1", "org/name@{commit}" for a commit's best name. */
 void hg_ref_text(const char *repo, const char *revision, const char *commit,
                  char out[HG_REPO_MAX + HG_REVISION_MAX]);
-/* What a listing depends on: the times of the snapshot's folder, of blobs/ and of the folders named; "" when it is not
- * settled (changed within the last seconds) or cannot be seen. */
-void hg_snapshot_stamp(const hg_store *s, const char *repo, const char *commit, hg_str dirs, hg_buf *out);
+/* What a listing depends on: the times of the snapshot's folder, of blobs/ and of the folders named (lines). False when it is not settled
+ * (changed within the last seconds) or cannot be seen. *modified (Unix seconds) is set when the snapshot is there. */
+bool hg_snapshot_stamp(const hg_repo *repo, const char *commit, hg_str dirs, hg_buf *out, int64_t *modified);
 
 /* ---- write.c ---- */
 

@@ -11,7 +11,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 /* Goes up whenever the meaning of the remembered facts changes. */
 #define FACTS_REVISION "1"
@@ -59,19 +58,20 @@ static void flush(listing *l)
     l->news_len = 0;
 }
 
-/* Version of who described, then the times. Empty when it must not be remembered. */
-static void make_stamp(const listing *l, const char *repo, const char *commit, hg_str dirs, hg_buf *out)
+/* The times, then the version of who described. False when it must not be remembered. */
+static bool make_stamp(const hg_repo *repo, const char *commit, hg_str dirs, hg_buf *out, int64_t *modified)
 {
-    hg_snapshot_stamp(l->s, repo, commit, dirs, out);
-    if (out->len) hg_buf_puts(out, HANGAR_VERSION "/" FACTS_REVISION);
+    hg_buf_init(out, 64 * HG_KIB);
+    bool settled = hg_snapshot_stamp(repo, commit, dirs, out, modified);
+    hg_buf_puts(out, HANGAR_VERSION "/" FACTS_REVISION);
+    return settled && hg_buf_check(out, NULL) == HANGAR_OK;
 }
 
 /* Takes over facts. Whatever goes wrong here only costs time later. */
 static void remember(listing *l, const char *repo, const char *commit, hg_str dirs, const hg_buf *stamp,
                      char *facts)
 {
-    if (!l->db || stamp->len == 0 || hg_buf_check(stamp, NULL) != HANGAR_OK ||
-        !hg_grow((void **)&l->news, &l->news_cap, l->news_len + 1, sizeof *l->news)) {
+    if (!l->db || !hg_grow((void **)&l->news, &l->news_cap, l->news_len + 1, sizeof *l->news)) {
         free(facts);
         return;
     }
@@ -136,16 +136,14 @@ static int row_order(const void *key, const void *item)
 }
 
 /* The remembered facts of a snapshot, if they still hold; NULL otherwise. */
-static const char *recall(const listing *l, const char *repo, const char *commit)
+static const char *recall(const listing *l, const hg_repo *repo, const char *commit, int64_t *modified)
 {
-    const char *names[] = {repo, commit};
+    const char *names[] = {repo->name, commit};
     const row *r = l->row_len ? bsearch(names, l->rows, l->row_len, sizeof *l->rows, row_order) : NULL;
     hg_buf stamp;
     if (!r) return NULL;
-    hg_buf_init(&stamp, 64 * HG_KIB);
-    make_stamp(l, repo, commit, hg_str_of(r->dirs), &stamp);
-    bool same =
-        stamp.len && hg_buf_check(&stamp, NULL) == HANGAR_OK && hg_streq(hg_buf_text(&stamp), r->stamp);
+    bool same = make_stamp(repo, commit, hg_str_of(r->dirs), &stamp, modified) &&
+                hg_streq(hg_buf_text(&stamp), r->stamp);
     hg_buf_deinit(&stamp);
     return same ? r->facts : NULL;
 }
@@ -166,7 +164,8 @@ static bool snapshot_dirs(const hg_snapshot *snap, hg_buf *out)
 }
 
 /* Looks at the snapshot itself. The stamp is taken before, so that a change meanwhile makes it stale at once. */
-static hangar_code find_out(listing *l, const hg_repo *repo, const char *commit, char **out, hangar_err *err)
+static hangar_code find_out(listing *l, const hg_repo *repo, const char *commit, char **out,
+                            int64_t *modified, hangar_err *err)
 {
     hg_ref ref = {0};
     HG_AUTO(hg_snapshot_auto_free) hg_snapshot *snap = NULL;
@@ -178,37 +177,29 @@ static hangar_code find_out(listing *l, const hg_repo *repo, const char *commit,
     if (rev) snprintf(snap->ref.revision, sizeof snap->ref.revision, "%s", rev);
     hg_buf dirs, stamp;
     hg_buf_init(&dirs, HG_DB_TEXT_MAX);
-    hg_buf_init(&stamp, 64 * HG_KIB);
-    if (snapshot_dirs(snap, &dirs)) make_stamp(l, repo->name, commit, hg_buf_view(&dirs), &stamp);
+    bool few = snapshot_dirs(snap, &dirs);
+    bool settled = make_stamp(repo, commit, hg_buf_view(&dirs), &stamp, modified);
     HG_AUTO(hg_jw_auto_free) hg_jw *w = hg_jw_new();
     hg_jw_obj(w, NULL);
     hg_jw_u64(w, "size", snap->size);
     hg_jw_u64(w, "files", snap->count);
     if (w && l->describe) l->describe(l->ctx, snap, w);
     code = w ? hg_jw_finish(w, false, out, err) : hg_fail_memory(err);
-    char *facts = code == HANGAR_OK ? hg_strdup(*out) : NULL;
+    char *facts = code == HANGAR_OK && few && settled ? hg_strdup(*out) : NULL;
     if (facts) remember(l, repo->name, commit, hg_buf_view(&dirs), &stamp, facts);
     hg_buf_deinit(&dirs);
     hg_buf_deinit(&stamp);
     return code;
 }
 
-static void write_modified(listing *l, const char *repo, const char *commit)
-{
-    struct stat st;
-    char text[24];
-    HG_AUTO(hg_auto_free) char *dir = hg_commit_dir(l->s, repo, commit);
-    bool known = dir && stat(dir, &st) == 0;
-    hg_jw_text(l->w, "modified", known ? hg_time_format((int64_t)st.st_mtim.tv_sec, text) : NULL);
-}
-
 static hangar_code list_commit(listing *l, const hg_repo *repo, const char *commit, hangar_err *err)
 {
-    char text[HG_REPO_MAX + HG_REVISION_MAX];
+    char text[HG_REPO_MAX + HG_REVISION_MAX], time[24];
     HG_AUTO(hg_auto_free) char *found = NULL;
     hangar_code code = HANGAR_OK;
-    const char *known = recall(l, repo->name, commit);
-    if (!known) code = find_out(l, repo, commit, &found, err);
+    int64_t modified = 0;
+    const char *known = recall(l, repo, commit, &modified);
+    if (!known) code = find_out(l, repo, commit, &found, &modified, err);
     if (code == HANGAR_OK) {
         const char *rev = hg_repo_rev_of(repo, commit);
         hg_ref_text(repo->name, rev, commit, text);
@@ -218,7 +209,7 @@ static hangar_code list_commit(listing *l, const hg_repo *repo, const char *comm
         hg_jw_text(l->w, "revision", rev);
         hg_jw_text(l->w, "commit", commit);
         write_members(l->w, hg_str_of(known ? known : found));
-        write_modified(l, repo->name, commit);
+        hg_jw_text(l->w, "modified", modified ? hg_time_format(modified, time) : NULL);
         hg_jw_end(l->w);
     }
     /* Empty, or removed while it was looked at. */

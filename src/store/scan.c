@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "store/internal.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -148,6 +149,35 @@ void hg_entries_deinit(hg_entries *e)
 
 /* ---- one repository ---- */
 
+/* Calls fn for each name of an open folder but . and .., unsorted. A repository is mostly two folders of one name each:
+ * this is the part of a listing that is done a thousand times. */
+typedef hangar_code name_fn(void *ctx, int fd, const char *name, hangar_err *err);
+static hangar_code each_name(int fd, name_fn *fn, void *ctx, hangar_err *err)
+{
+    _Alignas(struct dirent64) char buf[4096];
+    for (;;) {
+        ssize_t n = getdents64(fd, buf, sizeof buf);
+        if (n < 0) return hg_fail_errno(err, errno, "reading a folder");
+        if (n == 0) return HANGAR_OK;
+        for (ssize_t at = 0; at < n;) {
+            const struct dirent64 *d = (const struct dirent64 *)(const void *)(buf + at);
+            at += d->d_reclen;
+            if (hg_streq(d->d_name, ".") || hg_streq(d->d_name, "..")) continue;
+            hangar_code code = fn(ctx, fd, d->d_name, err);
+            if (code != HANGAR_OK) return code;
+        }
+    }
+}
+
+/* The same for a folder by its name in another; one that is not there has no names. */
+static hangar_code each_name_in(int dir_fd, const char *dir, name_fn *fn, void *ctx, hangar_err *err)
+{
+    HG_AUTO(hg_auto_close) int fd = openat(dir_fd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 && (errno == ENOENT || errno == ENOTDIR)) return HANGAR_OK;
+    if (fd < 0) return hg_fail_errno(err, errno, "%s", dir);
+    return each_name(fd, fn, ctx, err);
+}
+
 /* The content of a ref: exactly a commit, else it is not known. */
 static bool read_commit(int dir_fd, const char *name, char out[41], bool *is_dir)
 {
@@ -183,25 +213,25 @@ static hangar_code add_rev(hg_repo *r, const char *name, const char *commit, han
     return HANGAR_OK;
 }
 
-static hangar_code ref_entry(void *ctx, const char *dir, const char *name, hangar_err *err)
+/* The depth is bounded by HG_STORE_DEPTH_MAX. */
+static hangar_code ref_name(void *ctx, int fd, const char *name, hangar_err *err)
 {
     refs *rs = ctx;
     char commit[41];
     bool is_dir;
-    HG_AUTO(hg_auto_free) char *full = hg_path_join(dir, name);
     HG_AUTO(hg_auto_free) char *rev = *rs->prefix ? hg_path_join(rs->prefix, name) : hg_strdup(name);
-    if (!full || !rev) return hg_fail_memory(err);
+    if (!rev) return hg_fail_memory(err);
     if (hg_revision_check(hg_str_of(rev), NULL) != HANGAR_OK) return HANGAR_OK;
-    if (read_commit(AT_FDCWD, full, commit, &is_dir)) return add_rev(rs->repo, rev, commit, err);
+    if (read_commit(fd, name, commit, &is_dir)) return add_rev(rs->repo, rev, commit, err);
     if (!is_dir || rs->depth >= HG_STORE_DEPTH_MAX) return HANGAR_OK;
     refs below = {rs->repo, rev, rs->depth + 1};
-    return hg_list_dir(full, ref_entry, &below, err);
+    return each_name_in(fd, name, ref_name, &below, err);
 }
 
-static hangar_code commit_entry(void *ctx, const char *dir, const char *name, hangar_err *err)
+static hangar_code commit_name(void *ctx, int fd, const char *name, hangar_err *err)
 {
     hg_repo *r = ctx;
-    (void)dir;
+    (void)fd;
     if (!hg_commit_is(hg_str_of(name))) return HANGAR_OK; /* somebody else's */
     if (r->commit_len >= HG_REPO_REFS_MAX)
         return hg_fail(err, HANGAR_E_LIMIT, "%s: more than %d revisions", r->name, HG_REPO_REFS_MAX);
@@ -209,6 +239,11 @@ static hangar_code commit_entry(void *ctx, const char *dir, const char *name, ha
         return hg_fail_memory(err);
     memcpy(r->commits[r->commit_len++], name, 41);
     return HANGAR_OK;
+}
+
+static int name_order(const void *a, const void *b)
+{
+    return strcmp(a, b);
 }
 
 static int rev_order(const void *a, const void *b)
@@ -219,33 +254,26 @@ static int rev_order(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
-/* hg_list_dir for a folder that need not be there. */
-static hangar_code list_maybe(const char *dir, hg_dir_fn *fn, void *ctx, hangar_err *err)
-{
-    hangar_err why = {0};
-    hangar_code code = hg_list_dir(dir, fn, ctx, &why);
-    if (code == HANGAR_E_NOT_FOUND || (code != HANGAR_OK && why.sys == ENOTDIR)) return HANGAR_OK;
-    if (code != HANGAR_OK && err) *err = why;
-    return code;
-}
-
 hangar_code hg_repo_read(const hg_store *s, const char *repo, hg_repo *out, hangar_err *err)
 {
-    *out = (hg_repo){0};
+    *out = (hg_repo){.fd = -1};
     hangar_code code = hg_repo_check(hg_str_of(repo), err);
     if (code != HANGAR_OK) return code;
     snprintf(out->name, sizeof out->name, "%s", repo);
-    HG_AUTO(hg_auto_free) char *ref_dir = hg_repo_part(s, repo, "refs");
-    HG_AUTO(hg_auto_free) char *snap_dir = hg_repo_part(s, repo, "snapshots");
-    if (!ref_dir || !snap_dir) return hg_fail_memory(err);
+    HG_AUTO(hg_auto_free) char *dir = hg_repo_dir(s, repo);
+    if (!dir) return hg_fail_memory(err);
+    out->fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (out->fd < 0 && (errno == ENOENT || errno == ENOTDIR)) return HANGAR_OK;
+    if (out->fd < 0) return hg_fail_errno(err, errno, "%s", dir);
     refs rs = {out, "", 0};
-    code = list_maybe(ref_dir, ref_entry, &rs, err);
-    if (code == HANGAR_OK) code = list_maybe(snap_dir, commit_entry, out, err);
+    code = each_name_in(out->fd, "refs", ref_name, &rs, err);
+    if (code == HANGAR_OK) code = each_name_in(out->fd, "snapshots", commit_name, out, err);
     if (code != HANGAR_OK) {
         hg_repo_deinit(out);
-        return code;
+        return hg_wrap(err, code, "%s", dir);
     }
-    if (out->rev_len) qsort(out->revs, out->rev_len, sizeof *out->revs, rev_order);
+    if (out->rev_len > 1) qsort(out->revs, out->rev_len, sizeof *out->revs, rev_order);
+    if (out->commit_len > 1) qsort(out->commits, out->commit_len, sizeof *out->commits, name_order);
     return HANGAR_OK;
 }
 
@@ -254,7 +282,8 @@ void hg_repo_deinit(hg_repo *r)
     for (size_t i = 0; i < r->rev_len; i++) free(r->revs[i].name);
     free(r->revs);
     free(r->commits);
-    *r = (hg_repo){0};
+    if (r->fd >= 0) close(r->fd);
+    *r = (hg_repo){.fd = -1};
 }
 
 const char *hg_repo_rev_of(const hg_repo *r, const char *commit)
@@ -288,28 +317,24 @@ typedef struct folders {
     size_t len, cap;
 } folders;
 
-static hangar_code folder_entry(void *ctx, const char *dir, const char *name, hangar_err *err)
+static hangar_code folder_name(void *ctx, int fd, const char *name, hangar_err *err)
 {
     folders *f = ctx;
     char repo[HG_REPO_MAX];
+    (void)fd;
     if (!hg_repo_from_folder(name, repo)) return HANGAR_OK;
     if (f->len >= HG_STORE_REPOS_MAX)
-        return hg_fail(err, HANGAR_E_LIMIT, "%s: more than %d repositories", dir, HG_STORE_REPOS_MAX);
+        return hg_fail(err, HANGAR_E_LIMIT, "more than %d repositories", HG_STORE_REPOS_MAX);
     if (!hg_grow((void **)&f->names, &f->cap, f->len + 1, sizeof *f->names)) return hg_fail_memory(err);
     memcpy(f->names[f->len++], repo, sizeof repo);
     return HANGAR_OK;
 }
 
-static int name_order(const void *a, const void *b)
-{
-    return strcmp(a, b);
-}
-
 hangar_code hg_store_each(const hg_store *s, hg_repo_fn *fn, hg_repo_bad_fn *bad, void *ctx, hangar_err *err)
 {
     folders f = {0};
-    hangar_code code = list_maybe(s->cache, folder_entry, &f, err);
-    if (f.len) qsort(f.names, f.len, sizeof *f.names, name_order);
+    hangar_code code = hg_wrap(err, each_name_in(AT_FDCWD, s->cache, folder_name, &f, err), "%s", s->cache);
+    if (f.len > 1) qsort(f.names, f.len, sizeof *f.names, name_order);
     for (size_t i = 0; code == HANGAR_OK && i < f.len; i++) {
         hg_repo repo;
         hangar_err why = {0};
@@ -330,32 +355,36 @@ hangar_code hg_store_each(const hg_store *s, hg_repo_fn *fn, hg_repo_bad_fn *bad
 }
 
 /* One folder's time and number; false when it is not there or not settled. */
-static bool stamp_dir(const char *path, double now, hg_buf *out)
+static bool stamp_dir(int fd, const char *dir, double now, struct stat *st, hg_buf *out)
 {
-    struct stat st;
-    if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode)) return false;
-    double changed = (double)st.st_mtim.tv_sec + (double)st.st_mtim.tv_nsec * 1e-9;
-    hg_buf_printf(out, "%lld.%09ld:%llu;", (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec,
-                  (unsigned long long)st.st_ino);
+    if (fstatat(fd, dir, st, 0) != 0 || !S_ISDIR(st->st_mode)) return false;
+    double changed = (double)st->st_mtim.tv_sec + (double)st->st_mtim.tv_nsec * 1e-9;
+    uint64_t numbers[] = {(uint64_t)st->st_mtim.tv_sec, (uint64_t)st->st_mtim.tv_nsec, (uint64_t)st->st_ino};
+    char hex[2 * sizeof numbers + 1];
+    hg_hex_encode((const uint8_t *)numbers, sizeof numbers, hex);
+    hg_buf_add(out, hex, sizeof hex - 1);
     return now - changed > SETTLE_SECONDS;
 }
 
-void hg_snapshot_stamp(const hg_store *s, const char *repo, const char *commit, hg_str dirs, hg_buf *out)
+bool hg_snapshot_stamp(const hg_repo *repo, const char *commit, hg_str dirs, hg_buf *out, int64_t *modified)
 {
     struct timespec ts;
+    struct stat st;
+    char path[sizeof "snapshots/" + 40 + 1 + 1024 + 1];
     clock_gettime(CLOCK_REALTIME, &ts);
     double now = (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
-    HG_AUTO(hg_auto_free) char *snap = hg_commit_dir(s, repo, commit);
-    HG_AUTO(hg_auto_free) char *blobs = hg_repo_part(s, repo, "blobs");
-    bool ok = snap && blobs && stamp_dir(snap, now, out);
+    size_t base = (size_t)snprintf(path, sizeof path, "snapshots/%.40s", commit);
+    bool ok = stamp_dir(repo->fd, path, now, &st, out);
+    if (out->len) *modified = (int64_t)st.st_mtim.tv_sec;
     /* A store without links has no blobs/ of its own; the time of its folder is all there is then. */
-    if (ok && !stamp_dir(blobs, now, out)) ok = !hg_is_dir(blobs);
+    if (ok && !stamp_dir(repo->fd, "blobs", now, &st, out)) ok = fstatat(repo->fd, "blobs", &st, 0) != 0;
     while (ok && dirs.len) {
         hg_str one;
         hg_str_cut(&dirs, '\n', &one);
-        HG_AUTO(hg_auto_free) char *name = hg_strndup(one.ptr, one.len);
-        HG_AUTO(hg_auto_free) char *path = name ? hg_commit_file(s, repo, commit, name) : NULL;
-        ok = path && stamp_dir(path, now, out);
+        ok = hg_path_check(one, NULL) == HANGAR_OK;
+        if (!ok) break;
+        snprintf(path + base, sizeof path - base, "/%.*s", HG_STR_ARG(one));
+        ok = stamp_dir(repo->fd, path, now, &st, out);
     }
-    if (!ok) hg_buf_reset(out);
+    return ok && hg_buf_check(out, NULL) == HANGAR_OK;
 }
