@@ -45,6 +45,7 @@ typedef struct checker {
     hangar_err *err;
 } checker;
 
+#define ATTRIBUTES_MAX 64
 #define OR_EMPTY(text) ((text) ? (text) : "")
 
 /* ---- names ---- */
@@ -239,34 +240,47 @@ static hangar_code check_inputs(checker *c, const Onnx__NodeProto *n, const op_r
 
 static hangar_code check_graph(checker *c, const Onnx__GraphProto *g, bool branch);
 
+/* Numbers, lists of numbers; a tensor of a Constant; a branch of an If. Nothing else, and nothing beside it. */
+static bool attribute_allowed(const Onnx__NodeProto *n, const Onnx__AttributeProto *a, bool *tensor,
+                              bool *graph)
+{
+    bool plain = a->type == ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT ||
+                 a->type == ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS ||
+                 a->type == ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOAT;
+    *tensor =
+        a->type == ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TENSOR && a->t && !strcmp(n->op_type, "Constant");
+    *graph = a->type == ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__GRAPH && a->g && !strcmp(n->op_type, "If");
+    if ((a->t && !*tensor) || (a->g && !*graph)) return false;
+    if (a->has_s || a->n_strings || a->ref_attr_name) return false;
+    if (a->n_graphs || a->n_tensors || a->sparse_tensor || a->n_sparse_tensors) return false;
+    return plain || *tensor || *graph;
+}
+
+static hangar_code check_attribute(checker *c, const Onnx__NodeProto *n, size_t i)
+{
+    const Onnx__AttributeProto *a = n->attribute[i];
+    bool tensor = false, graph = false;
+    if (!a->name || !a->name[0])
+        return hg_fail(c->err, HANGAR_E_INVALID, "%s: an attribute has no name", n->name);
+    for (size_t j = 0; j < i; j++) {
+        if (strcmp(n->attribute[j]->name, a->name) == 0)
+            return hg_fail(c->err, HANGAR_E_INVALID, "%s: %.64s is there twice", n->name, a->name);
+    }
+    if (!attribute_allowed(n, a, &tensor, &graph))
+        return hg_fail(c->err, HANGAR_E_UNSUPPORTED, "%s: attribute %.64s is of a kind that is not allowed",
+                       n->name, a->name);
+    if (tensor) return check_tensor(c, a->t, false);
+    return graph ? check_graph(c, a->g, true) : HANGAR_OK;
+}
+
 static hangar_code check_attributes(checker *c, const Onnx__NodeProto *n)
 {
-    for (size_t i = 0; i < n->n_attribute; i++) {
-        const Onnx__AttributeProto *a = n->attribute[i];
-        if (!a->name || !a->name[0])
-            return hg_fail(c->err, HANGAR_E_INVALID, "%s: an attribute has no name", n->name);
-        for (size_t j = 0; j < i; j++) {
-            if (strcmp(n->attribute[j]->name, a->name) == 0)
-                return hg_fail(c->err, HANGAR_E_INVALID, "%s: %.64s is there twice", n->name, a->name);
-        }
-        bool plain = a->type == ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT ||
-                     a->type == ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS ||
-                     a->type == ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOAT;
-        bool tensor = a->type == ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TENSOR && a->t &&
-                      strcmp(n->op_type, "Constant") == 0;
-        bool graph =
-            a->type == ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__GRAPH && a->g && strcmp(n->op_type, "If") == 0;
-        if ((!plain && !tensor && !graph) || (a->g && !graph) || (a->t && !tensor) || a->ref_attr_name ||
-            a->n_strings || a->n_graphs || a->n_tensors || a->sparse_tensor || a->has_s) {
-            return hg_fail(c->err, HANGAR_E_UNSUPPORTED,
-                           "%s: attribute %.64s is of a kind that is not allowed", n->name, a->name);
-        }
-        hangar_code code = tensor  ? check_tensor(c, a->t, false)
-                           : graph ? check_graph(c, a->g, true)
-                                   : HANGAR_OK;
-        if (code != HANGAR_OK) return code;
-    }
-    return HANGAR_OK;
+    hangar_code code = HANGAR_OK;
+    if (n->n_attribute > ATTRIBUTES_MAX)
+        return hg_fail(c->err, HANGAR_E_LIMIT, "%s has %zu attributes, at most %d are read", n->name,
+                       n->n_attribute, ATTRIBUTES_MAX);
+    for (size_t i = 0; code == HANGAR_OK && i < n->n_attribute; i++) code = check_attribute(c, n, i);
+    return code;
 }
 
 static const Onnx__AttributeProto *attribute(const Onnx__NodeProto *n, const char *name)
