@@ -154,6 +154,9 @@ static void test_limits(void **state)
     assert_int_equal(hg_json_parse(HG_STR("[[1],[2]]"), &small, &doc, &err), HANGAR_OK);
     hg_json_free(doc);
     /* Brackets in a string are no nesting, an escaped quote does not end it. */
+    assert_int_equal(hg_json_parse(HG_STR("[\"\\\"[[[\"]"), &small, &doc, &err), HANGAR_OK);
+    hg_json_free(doc);
+    assert_int_equal(hg_json_parse(HG_STR("[\"\\\\\",[[1]]]"), &small, &doc, &err), HANGAR_E_LIMIT);
     assert_int_equal(hg_json_parse(HG_STR("[\"[[\\\"[\"]"), &small, &doc, &err), HANGAR_OK);
     hg_json_free(doc);
 
