@@ -325,7 +325,11 @@ static hg_chunk *free_chunk(hg_fetch *f, hg_file *file, double now, hg_chunk **l
 {
     if (file->state != HG_FILE_OPEN || file->streams >= allowance(f, file, now)) return NULL;
     for (size_t i = file->front; i < file->chunk_count; i++) {
-        if (!is_free(&file->chunks[i], now)) continue;
+        if (!is_free(&file->chunks[i], now)) {
+            if (!file->probed && file->chunks[i].not_before > now)
+                return NULL; /* the first one tries for all */
+            continue;
+        }
         *last = run_end(f, file, &file->chunks[i], now);
         return &file->chunks[i];
     }

@@ -221,17 +221,24 @@ static hangar_code name_files(hg_file *file, hg_store *store, const char *repo, 
     return own ? HANGAR_OK : hg_fail_memory(err);
 }
 
+/* Opens the partial file, making it when it is missing. */
+static hangar_code open_partial(hg_file *file, struct stat *st, hangar_err *err)
+{
+    if (file->fd >= 0) close(file->fd);
+    file->fd = open(file->partial, OPEN_FLAGS, 0666);
+    if (file->fd < 0 || fstat(file->fd, st) != 0) return hg_fail_errno(err, errno, "%s", file->partial);
+    if (!S_ISREG(st->st_mode)) return hg_fail(err, HANGAR_E_IO, "%s is not a regular file", file->partial);
+    file->proof.fd = file->fd;
+    file->proof.partial = file->partial;
+    return HANGAR_OK;
+}
+
 hangar_code hg_partial_open(hg_file *file, hg_store *store, const char *repo, uint64_t range, hangar_err *err)
 {
     struct stat st;
     hangar_code code = name_files(file, store, repo, err);
+    if (code == HANGAR_OK) code = open_partial(file, &st, err);
     if (code != HANGAR_OK) return code;
-    file->fd = open(file->partial, OPEN_FLAGS, 0666);
-    if (file->fd < 0) return hg_fail_errno(err, errno, "%s", file->partial);
-    if (fstat(file->fd, &st) != 0) return hg_fail_errno(err, errno, "%s", file->partial);
-    if (!S_ISREG(st.st_mode)) return hg_fail(err, HANGAR_E_IO, "%s is not a regular file", file->partial);
-    file->proof.fd = file->fd;
-    file->proof.partial = file->partial;
     if (st.st_size > 0 && !file->own_name && take_up(file, (uint64_t)st.st_ino, (uint64_t)st.st_size)) {
         file->resumed = file->covered > 0;
         open_journal(file, true);
@@ -242,6 +249,7 @@ hangar_code hg_partial_open(hg_file *file, hg_store *store, const char *repo, ui
 
 hangar_code hg_partial_restart(hg_file *file, uint64_t range, bool whole, hangar_err *err)
 {
+    struct stat st;
     if (file->journal_fd >= 0) close(file->journal_fd);
     file->journal_fd = -1;
     if (!file->own_name) unlink(file->journal);
@@ -251,8 +259,11 @@ hangar_code hg_partial_restart(hg_file *file, uint64_t range, bool whole, hangar
     hangar_code code = hg_chunks_make(file, size, whole ? size : hg_chunk_size(size, range), err);
     if (code != HANGAR_OK) return code;
     sum_up(file);
-    if (ftruncate(file->fd, 0) != 0) return hg_fail_errno(err, errno, "%s", file->partial);
-    return HANGAR_OK;
+    /* Whoever cleans the cache may have taken the name away. */
+    if (fstat(file->fd, &st) == 0 && st.st_nlink == 0) code = open_partial(file, &st, err);
+    if (code == HANGAR_OK && ftruncate(file->fd, 0) != 0)
+        code = hg_fail_errno(err, errno, "%s", file->partial);
+    return code;
 }
 
 hangar_code hg_partial_make_whole(hg_file *file, hangar_err *err)

@@ -21,6 +21,8 @@ static const char *byte_fault(const char *text)
         if (c <= 0x20 || c >= 0x7f) return "has a blank, a control or a non-ASCII character";
         if (c == '\\') return "has a backslash";
     }
+    /* libcurl would skip an empty host and take the next word for one. */
+    if (strstr(text, ":///") && strstr(text, ":///") < text + 6) return "has no host";
     return NULL;
 }
 
