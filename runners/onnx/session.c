@@ -49,6 +49,9 @@ hangar_code hg_onnx_init(hg_onnx *o, hangar_err *err)
     if (!o->api)
         return hg_fail(err, HANGAR_E_ENGINE, "ONNX Runtime %s is too old: API %d is needed",
                        OrtGetApiBase()->GetVersionString(), ORT_API_VERSION);
+    /* Without this, ONNX Runtime keeps a telemetry database and logs in the user's folders and would upload them; it decides that
+     * when the environment is made, so DisableTelemetryEvents alone comes too late. */
+    if (setenv("ORT_DISABLE_TELEMETRY", "1", 1) != 0) return hg_fail_memory(err);
     hangar_code code = hg_onnx_check(o,
                                      o->api->CreateEnvWithCustomLogger(on_log, NULL, ORT_LOGGING_LEVEL_ERROR,
                                                                        "hangar", &o->env),
