@@ -12,11 +12,12 @@ const hangar = process.env.HANGAR ?? path.join(top, 'build/hangar');
 const here = fs.mkdtempSync(path.join(process.env.TMPDIR ?? '/tmp', 'demo-'));
 after(() => fs.rmSync(here, { recursive: true, force: true }));
 
-// Runs the demo with a temporary folder of its own; what is left in there and what still runs is told.
+// Runs the demo with a temporary folder and a home of its own; what is left in these and what still runs is told. (The engines have
+// habits of their own: telemetry databases, logs.)
 function demo(program) {
-    const tmp = fs.mkdtempSync(path.join(here, 'tmp-'));
+    const tmp = fs.mkdtempSync(path.join(here, 'tmp-')), home = fs.mkdtempSync(path.join(here, 'home-'));
     const ran = spawnSync(path.join(top, 'tools/demo'), [program], {
-        encoding: 'utf8', timeout: 200_000, env: { ...process.env, TMPDIR: tmp, HF_TOKEN: 'of-no-use', HF_HUB_OFFLINE: '1', COLUMNS: '40' } });
+        encoding: 'utf8', timeout: 200_000, env: { ...process.env, HOME: home, TMPDIR: tmp, HF_TOKEN: 'of-no-use', HF_HUB_OFFLINE: '1', COLUMNS: '40' } });
     const running = fs.readdirSync('/proc').filter((pid) => {
         try {
             return /^\d+$/.test(pid) && fs.readFileSync(`/proc/${pid}/environ`, 'latin1').includes(tmp);
@@ -24,7 +25,7 @@ function demo(program) {
             return false;
         }
     });
-    return { status: ran.status, out: ran.stdout, err: ran.stderr, left: fs.readdirSync(tmp), running };
+    return { status: ran.status, out: ran.stdout, err: ran.stderr, left: [...fs.readdirSync(tmp), ...fs.readdirSync(home)], running };
 }
 
 test('every answer is right and nothing is left', () => {
