@@ -393,6 +393,15 @@ int hg_proc_fd(const hg_proc *p)
 
 /* ---- end ---- */
 
+/* Has the drain take what the child left in the pipe, and ends it: afterwards the tail holds the child's last words. */
+static void drain_end(hg_proc *p)
+{
+    uint64_t one = 1;
+    ssize_t n = write(p->stop, &one, sizeof one);
+    (void)n;
+    pthread_join(p->drain, NULL);
+}
+
 /* The child is done: kills what is left of its group while its number is still its own, then reaps it. */
 static void reap(hg_proc *p)
 {
@@ -401,6 +410,7 @@ static void reap(hg_proc *p)
     do got = wait4(p->pid, &p->status, 0, &p->usage);
     while (got < 0 && errno == EINTR);
     p->known = got == p->pid;
+    drain_end(p);
     p->ended = true;
 }
 
@@ -444,10 +454,6 @@ void hg_proc_end(hg_proc *p, double grace)
         kill(p->pid, SIGKILL); /* in case it never got as far as its group */
         reap(p);
     }
-    uint64_t one = 1;
-    ssize_t n = write(p->stop, &one, sizeof one);
-    (void)n;
-    pthread_join(p->drain, NULL);
     close_fd(&p->stop);
     close_fd(&p->out);
     pthread_mutex_destroy(&p->mutex);

@@ -25,7 +25,7 @@ test.after(() => rmSync(home, { recursive: true, force: true }));
 const reference = JSON.parse(readFileSync(join(source, 'reference.json'), 'utf8'));
 for (const [file, cases] of Object.entries(reference.files)) {
   test(`${file} gives the ids of the reference at temperature 0`, () => {
-    for (const one of cases) {
+    for (const one of cases.filter((c) => c.messages.length === 1)) {
       const [message] = one.messages;
       const got = hangar(['run', `hangar-labs/tiny-chat-gguf:${file}`, message.content, '--temperature', '0', '--json']);
       assert.equal(got.status, 0, got.stderr);
