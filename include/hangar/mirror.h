@@ -19,13 +19,19 @@ typedef struct hangar_mirror hangar_mirror;
 
 typedef struct hangar_mirror_options {
     size_t size;
-    const char *listen; /* "ADDR:PORT"; port 0 = any free one; NULL = 127.0.0.1:0; only loopback without a token */
-    const char *token;  /* clients must send it; NULL = open                                                     */
+    const char
+        *listen; /* "ADDR:PORT"; port 0 = any free one; NULL = 127.0.0.1:0; only loopback without a token */
+    const char
+        *token; /* clients must send it; NULL = open                                                     */
 } hangar_mirror_options;
-#define HANGAR_MIRROR_OPTIONS_INIT {.size = sizeof(hangar_mirror_options)}
+#define HANGAR_MIRROR_OPTIONS_INIT            \
+    {                                         \
+        .size = sizeof(hangar_mirror_options) \
+    }
 
-/* Starts serving on threads of its own. */
-HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_mirror_start(const char *dir, const hangar_mirror_options *options,
+/* Starts serving on threads of its own. Errors: USAGE (listen, token), NOT_FOUND or DENIED (dir), BUSY (the port is in use). */
+HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_mirror_start(const char *dir,
+                                                             const hangar_mirror_options *options,
                                                              hangar_mirror **out, hangar_err *err);
 /* "http://127.0.0.1:4711"; lives as long as the mirror. */
 HANGAR_API const char *hangar_mirror_url(const hangar_mirror *mirror);
