@@ -215,9 +215,9 @@ static hangar_code move_snapshot(removal *r, const char *aside, hangar_err *err)
         if (all.items[i].kind == HG_ENTRY_PLAIN) r->freed += all.items[i].size;
     hg_entries_deinit(&all);
     if (rename(dir, aside) != 0) {
-        if (errno != EXDEV && errno != ENOTEMPTY && errno != EEXIST)
+        if (errno != EXDEV && errno != ENOTEMPTY && errno != EEXIST && errno != ENOSPC && errno != EDQUOT)
             return hg_fail_errno(err, errno, "removing %s", dir);
-        code = hg_rm_tree(dir, err); /* another file system, or the rest of an older removal */
+        code = hg_rm_tree(dir, err); /* another file system, the rest of an older removal, a full disk */
     }
     if (code == HANGAR_OK) told(r, dir);
     return code;
@@ -422,6 +422,8 @@ static hangar_code remove_known(removal *r, const hg_ref *ref, const hg_repo *re
     hg_buf_init(&blobs, PLAN_MAX);
     HG_AUTO(hg_auto_free) char *plan = hg_remove_plan_path(r->s, r->repo, r->commit);
     code = plan ? write_plan(r, repo, plan, &blobs, err) : hg_fail_memory(err);
+    /* On a full disk room is made all the same; only a kill in the midst would then leave blobs that nobody uses. */
+    if (code == HANGAR_E_NO_SPACE) code = HANGAR_OK;
     if (code == HANGAR_OK) code = carry_out(r, plan, hg_buf_view(&blobs), err);
     hg_buf_deinit(&blobs);
     return code;
@@ -476,7 +478,8 @@ hangar_code hg_store_remove(hg_store *s, const hg_ref *ref, char **out_json, han
     hg_jw_text(w, "ref", text);
     hg_jw_arr(w, "removed");
     hangar_code code = hg_repo_lock(s, ref->repo, &lock, err);
-    if (code == HANGAR_OK) code = remove_locked(&r, ref, err);
+    /* No room for the lock's file: nobody can be downloading either. */
+    if (code == HANGAR_OK || code == HANGAR_E_NO_SPACE) code = remove_locked(&r, ref, err);
     hg_lock_release(&lock);
     if (code == HANGAR_E_NOT_FOUND) code = hg_fail(err, code, "%s is not in the store", text);
     if (code == HANGAR_OK && out_json) code = write_result(&r, out_json, err);
