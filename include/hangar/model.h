@@ -46,14 +46,18 @@ HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_model_exists(hangar *h, const ch
 
 /*
  * All models of the store: {"cache","models":[{"ref","repo","revision","commit","size","files",
- * "format","architecture","modified"}]}, sorted by name; size counts each blob once.
+ * "format","architecture","modified"}],"problems":[{"repo","message"}]}, sorted by name; size counts each
+ * blob once; revision is null for a commit that no name leads to; problems names repositories that cannot be
+ * read.
  */
 HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_model_list(hangar *h, char **out_json, hangar_err *err);
 
 /*
  * One model: {"ref","repo","revision","commit","path","size","files":[{"path","size","blob"}],"format",
  * "architecture","parameters","dtype","context_length","license","task","artifacts":[...],
- * "memory_needed","memory_available","fits":true|false}. Members that are not known are null.
+ * "memory_needed","memory_available","fits":true|false,"weights","problem"}. Members that are not known are
+ * null. weights is the file that would be loaded; problem tells of a config or weights that could not be read;
+ * an artifact is {"kind","path","bytes","report"}.
  */
 HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_model_get(hangar *h, const char *ref, char **out_json, hangar_err *err);
 
@@ -67,7 +71,8 @@ HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_model_add(hangar *h, const char 
 
 /*
  * Removes a model's revision, the blobs that nothing else uses, and what was made from it; the last
- * revision takes the folder along. out_json: {"ref","removed":[...],"freed"}.
+ * revision takes the folder along. A name whose commit has another name goes alone. out_json:
+ * {"ref","removed":[...],"freed","kept":[...]}; kept are files of others, which stay.
  */
 HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_model_remove(hangar *h, const char *ref, char **out_json,
                                                              hangar_err *err);
@@ -75,7 +80,8 @@ HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_model_remove(hangar *h, const ch
 /*
  * Hashes again what lies on disk, one model or all (ref NULL), without the network. out_json:
  * {"models","files","bytes","ok","damaged":[{"ref","path","expected","actual","problem":"hash"|"missing"|
- * "unreadable"}],"unverifiable":[...]}. Damage is the result INTEGRITY, with out_json filled.
+ * "unreadable"}],"unverifiable":[{"ref","path"}]}. ok counts the files that were proved; unverifiable are those
+ * that no digest names. Damage is the result INTEGRITY, with out_json filled; the next download repairs it.
  */
 HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_model_verify(hangar *h, const char *ref, hangar_job *job,
                                                              char **out_json, hangar_err *err);

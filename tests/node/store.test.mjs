@@ -275,3 +275,42 @@ test('a cache that cannot be written is still read', (t) => {
         spawnSync('umount', [s.cache]);
     }
 });
+
+test('a pull repairs what a verification found damaged, and only that', async () => {
+    const s = store();
+    fs.mkdirSync(path.join(s.dir, 'served/a'), { recursive: true });
+    fs.cpSync(path.join(models, 'tiny-embed'), path.join(s.dir, 'served/a/embed'), { recursive: true });
+    const mirror = spawn(hangar, ['mirror', path.join(s.dir, 'served'), '--listen', '127.0.0.1:0'], { env: s.env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const ended = new Promise((resolve) => mirror.on('exit', resolve));
+    try {
+        s.env.HF_ENDPOINT = await new Promise((resolve, reject) => {
+            let said = '';
+            const listen = (piece) => {
+                said += piece;
+                const url = said.match(/http:\/\/127\.0\.0\.1:\d+/)?.[0];
+                if (url) resolve(url);
+            };
+            mirror.stdout.on('data', listen);
+            mirror.stderr.on('data', listen);
+            ended.then(() => reject(new Error(`the mirror ended: ${said}`)));
+        });
+        const pulled = s.json('pull', 'a/embed');
+        assert.equal(pulled.code, 0, pulled.stderr);
+        const link = path.join(pulled.result.path, 'model.safetensors'), blob = fs.realpathSync(link), sound = fs.readFileSync(blob);
+        const bad = Buffer.from(sound);
+        bad[100] ^= 1;
+        fs.writeFileSync(blob, bad);
+        assert.equal(s.json('verify', 'a/embed').code, 6);
+        const again = s.json('pull', 'a/embed');
+        assert.equal(again.code, 0, again.stderr);
+        assert.equal(again.result.bytes_fetched, sound.length);
+        assert.deepEqual(fs.readFileSync(link), sound);
+        assert.equal(s.json('verify', 'a/embed').code, 0);
+        assert.equal(s.json('pull', 'a/embed').result.bytes_fetched, 0);
+        assert.equal(s.json('rm', 'a/embed', '--yes').code, 0);
+        assert.equal(fs.existsSync(path.join(s.cache, 'models--a--embed')), false);
+    } finally {
+        mirror.kill('SIGINT');
+        await ended;
+    }
+});
