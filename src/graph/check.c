@@ -42,6 +42,7 @@ typedef struct checker {
     size_t *table; /* entry number + 1, open addressing, `table_cap` a power of two */
     size_t table_cap;
     hg_onnx_stats stats;
+    unsigned domains; /* that are imported: 1 the standard one, 2 Microsoft's */
     hangar_err *err;
 } checker;
 
@@ -329,6 +330,8 @@ static hangar_code check_node(checker *c, const Onnx__NodeProto *n)
         return hg_fail(c->err, HANGAR_E_INVALID, "%.128s: %s with %zu inputs and %zu outputs", n->name,
                        rule->name, n->n_input, n->n_output);
     }
+    if (!(c->domains & (rule->domain[0] ? 2u : 1u)))
+        return hg_fail(c->err, HANGAR_E_INVALID, "%.128s: the domain '%s' is not imported", n->name, rule->domain);
     c->stats.nodes++;
     int32_t bound = 0;
     hangar_code code = check_inputs(c, n, rule, &bound);
@@ -408,6 +411,7 @@ static hangar_code check_model(checker *c, const Onnx__ModelProto *m)
     if (!(seen & 1)) return hg_fail(c->err, HANGAR_E_INVALID, "no version of the operators is named");
     if (m->n_functions || m->n_training_info)
         return hg_fail(c->err, HANGAR_E_UNSUPPORTED, "functions or training parts");
+    c->domains = seen;
     c->stats.inputs = m->graph->n_input;
     c->stats.outputs = m->graph->n_output;
     return check_graph(c, m->graph, false);

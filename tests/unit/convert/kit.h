@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A store in the present folder, and repositories made from the fixtures with one thing changed. */
+#ifndef HG_TEST_CONVERT_KIT_H
+#define HG_TEST_CONVERT_KIT_H
+
+#include "base/fsx.h"
+#include "base/mem.h"
+#include "convert/artifact.h"
+#include "convert/convert.h"
+#include "format/safetensors.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* A path below the present folder, absolute; a few live at a time. */
+static inline const char *at(const char *relative)
+{
+    static char paths[8][4096];
+    static int next;
+    char here[2048];
+    char *out = paths[next++ % 8];
+    assert_non_null(getcwd(here, sizeof here));
+    snprintf(out, sizeof paths[0], "%s/%s", here, relative);
+    return out;
+}
+
+static inline hg_store *kit_store(void)
+{
+    hg_store *s = NULL;
+    hangar_err err = {0};
+    if (hg_store_open(at("cache"), at("home"), &s, &err) != HANGAR_OK) fail_msg("%s", err.msg);
+    return s;
+}
+
+static inline void kit_read(const char *path, hg_buf *out)
+{
+    hangar_err err = {0};
+    hg_buf_init(out, 64 * HG_MIB);
+    if (hg_read_file(path, out, &err) != HANGAR_OK) fail_msg("%s", err.msg);
+}
+
+/* The file of a fixture into `out`. */
+static inline void kit_fixture(const char *name, const char *file, hg_buf *out)
+{
+    HG_AUTO(hg_auto_free)
+    char *path = hg_format("%s/tests/fixtures/arch/%s/%s", getenv("HANGAR_TOP"), name, file);
+    kit_read(path, out);
+}
+
+static inline void kit_write(const char *relative, const void *bytes, size_t len)
+{
+    hangar_err err = {0};
+    if (hg_write_file(at(relative), bytes, len, 0644, &err) != HANGAR_OK) fail_msg("%s", err.msg);
+}
+
+/* Replaces every `from` in the text by `to`; at least one must be there (from NULL: nothing to do). */
+static inline void kit_replace(hg_buf *text, const char *from, const char *to)
+{
+    hg_buf out;
+    size_t found = 0;
+    if (!from) return;
+    hg_buf_init(&out, 64 * HG_MIB);
+    for (const char *p = hg_buf_text(text); *p;) {
+        if (strncmp(p, from, strlen(from)) == 0) {
+            hg_buf_puts(&out, to);
+            p += strlen(from);
+            found++;
+        } else {
+            hg_buf_putc(&out, *p++);
+        }
+    }
+    if (!found) fail_msg("the fixture has no %s", from);
+    hg_buf_deinit(text);
+    *text = out;
+}
+
+/* The weights of a fixture with `from` replaced by `to` in the header; the data as they were. */
+static inline void kit_weights(const char *fixture, const char *from, const char *to, const char *target)
+{
+    hg_buf file, header, out;
+    kit_fixture(fixture, "model.safetensors", &file);
+    uint64_t len = 0;
+    for (int i = 7; i >= 0; i--) len = len << 8 | (uint8_t)file.data[i];
+    hg_buf_init(&header, 64 * HG_MIB);
+    hg_buf_init(&out, 64 * HG_MIB);
+    hg_buf_add(&header, file.data + 8, len);
+    kit_replace(&header, from, to);
+    for (int i = 0; i < 8; i++) hg_buf_putc(&out, (char)(header.len >> 8 * i));
+    hg_buf_add(&out, header.data, header.len);
+    hg_buf_add(&out, file.data + 8 + len, file.len - 8 - len);
+    kit_write(target, out.data, out.len);
+    hg_buf_deinit(&file);
+    hg_buf_deinit(&header);
+    hg_buf_deinit(&out);
+}
+
+static inline void kit_config(const char *fixture, const char *from, const char *to, const char *target)
+{
+    hg_buf text;
+    kit_fixture(fixture, "config.json", &text);
+    kit_replace(&text, from, to);
+    kit_write(target, text.data, text.len);
+    hg_buf_deinit(&text);
+}
+
+/* Takes the folder src/ into the store as t/NAME and away; opens it. */
+static inline hg_snapshot *kit_take(hg_store *s, const char *name)
+{
+    char ref_text[128];
+    hg_ref ref;
+    hg_snapshot *snap = NULL;
+    hangar_err err = {0};
+    snprintf(ref_text, sizeof ref_text, "t/%s", name);
+    if (hg_store_add(s, at("src"), ref_text, NULL, NULL, &err) != HANGAR_OK) fail_msg("%s", err.msg);
+    assert_int_equal(hg_rm_tree(at("src"), NULL), HANGAR_OK);
+    assert_int_equal(hg_ref_parse(ref_text, &ref, &err), HANGAR_OK);
+    if (hg_snapshot_open(s, &ref, &snap, &err) != HANGAR_OK) fail_msg("%s", err.msg);
+    return snap;
+}
+
+/* A fixture as a repository, with one thing changed in config.json and one in the header (NULL = nothing). */
+static inline hg_snapshot *kit_repo(hg_store *s, const char *fixture, const char *c_from, const char *c_to,
+                                    const char *w_from, const char *w_to)
+{
+    kit_config(fixture, c_from, c_to, "src/config.json");
+    kit_weights(fixture, w_from, w_to, "src/model.safetensors");
+    return kit_take(s, fixture);
+}
+
+static inline hangar_code kit_convert(hg_store *s, const hg_snapshot *snap, const char *out,
+                                      hangar_place place, hg_json **doc, hangar_err *err)
+{
+    hangar_convert_options options = {.size = sizeof options, .out = out, .place = place};
+    HG_AUTO(hg_auto_free) char *json = NULL;
+    hangar_code code = hg_convert(s, snap, "t/x", &options, NULL, &json, err);
+    if (doc) *doc = NULL;
+    if (code == HANGAR_OK && doc)
+        assert_int_equal(hg_json_parse(hg_str_of(json), NULL, doc, NULL), HANGAR_OK);
+    return code;
+}
+
+static inline const char *kit_text(const hg_json *doc, const char *key)
+{
+    return hg_json_text_or(hg_json_get(hg_json_root(doc), key), "?");
+}
+
+static inline hangar_code kit_count(void *ctx, const char *dir, const char *name, hangar_err *err)
+{
+    (void)dir;
+    (void)name;
+    (void)err;
+    ++*(size_t *)ctx;
+    return HANGAR_OK;
+}
+
+/* Entries of a folder; 0 when it is missing. */
+static inline size_t kit_entries(const char *dir)
+{
+    size_t n = 0;
+    (void)hg_list_dir(dir, kit_count, &n, NULL);
+    return n;
+}
+
+#endif
