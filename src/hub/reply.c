@@ -112,7 +112,8 @@ void hg_reply_line(hg_reply *r, hg_str line)
         hg_reply_reset(r);
         r->status = status_of(line);
     }
-    r->bytes += line.len < HG_HEADERS_MAX ? (uint32_t)line.len + 2 : HG_HEADERS_MAX;
+    if (r->over) return;
+    r->bytes += line.len < HG_HEADERS_MAX ? (uint32_t)line.len + 2 : HG_HEADERS_MAX + 1;
     if (r->bytes > HG_HEADERS_MAX) r->over = true;
     if (r->over) return;
     hg_str name, value = line;
