@@ -208,6 +208,27 @@ static void test_answers_follow_the_folder(void **state)
     hangar_mirror_stop(mirror);
 }
 
+/* A file that changed since it was hashed is not sent under its old digest, not even a moment later. */
+static void test_changed_file_is_not_sent_as_the_old_one(void **state)
+{
+    (void)state;
+    serve(NULL);
+    assert_int_equal(get("/acme/one/resolve/main/w.bin", ""), 302);
+    char address[1024], *at = strstr(reply, "/lfs/");
+    assert_non_null(at);
+    snprintf(address, sizeof address, "%.*s", (int)strcspn(at, "\r\n"), at);
+    assert_int_equal(get(address, ""), 200);
+    put("hub/acme/one/w.bin", "heavier");
+    assert_int_equal(get(address, ""), 403);
+    put("hub/acme/one/README.md", "other\n");
+    assert_int_equal(get("/acme/one/raw/main/README.md", ""), 200);
+    assert_string_equal(body(), "other\n");
+    assert_non_null(strstr(reply, "ETag: \"e45c9c2666d44e0327c1f9c239a74c508336053e\""));
+    put("hub/acme/one/w.bin", "weights");
+    put("hub/acme/one/README.md", "hello\n");
+    hangar_mirror_stop(mirror);
+}
+
 static void test_limits(void **state)
 {
     (void)state;
@@ -284,6 +305,7 @@ int main(void)
         cmocka_unit_test(test_token),
         cmocka_unit_test(test_signed_addresses),
         cmocka_unit_test(test_answers_follow_the_folder),
+        cmocka_unit_test(test_changed_file_is_not_sent_as_the_old_one),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_methods),
         cmocka_unit_test(test_stop_while_clients_wait),
