@@ -9,9 +9,10 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/proc.h"
+#include "db/db.h"
 #include "engine/runner.h"
 #include "hardware/hardware.h"
-#include "manager/handle.h"
+#include "manager/journal.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -308,6 +309,43 @@ static void check_configuration(doctor *d)
     add(d, "configuration", FINE, "", "%s", file[0] ? file : "no file: defaults and environment");
 }
 
+/* ---- jobs ---- */
+
+/* Walks the journal, newest first: a lost job counts unless one of its kind was run on the same model since. */
+typedef struct jobs {
+    char *later[HG_JOURNAL_KEEP]; /* "kind ref" of the jobs seen so far */
+    size_t len;
+    unsigned lost;
+    char first[600];
+} jobs;
+
+static hangar_code note_job(void *ctx, const hg_db_job *job, hangar_err *err)
+{
+    jobs *j = ctx;
+    char *name = hg_format("%s %s", job->kind, job->ref);
+    if (!name) return hg_fail_memory(err);
+    bool seen = false;
+    for (size_t i = 0; i < j->len && !seen; i++) seen = hg_streq(j->later[i], name);
+    if (!seen && hg_streq(job->state, "lost") && j->lost++ == 0)
+        snprintf(j->first, sizeof j->first, "%s", name);
+    if (seen || j->len == HG_JOURNAL_KEEP) free(name);
+    else j->later[j->len++] = name;
+    return HANGAR_OK;
+}
+
+static void check_jobs(doctor *d)
+{
+    jobs j = {0};
+    hg_db *db = hg_store_db(d->h->store);
+    if (!db || hg_db_job_list(db, HG_JOURNAL_KEEP, note_job, &j, NULL) != HANGAR_OK)
+        add(d, "jobs", WARN, "look at the permissions of HANGAR_HOME", "the index cannot be read");
+    else if (j.lost == 0) add(d, "jobs", FINE, "", "none was cut short");
+    else
+        add(d, "jobs", WARN, "run it again: what was done is kept",
+            "%u cut short by a kill or a crash; the last: %s", j.lost, j.first);
+    for (size_t i = 0; i < j.len; i++) free(j.later[i]);
+}
+
 hangar_code hangar_doctor(hangar *h, char **out_json, hangar_err *err)
 {
     HG_AUTO(hg_jw_auto_free) hg_jw *w = hg_jw_new();
@@ -326,6 +364,7 @@ hangar_code hangar_doctor(hangar *h, char **out_json, hangar_err *err)
     check_endpoint(&d);
     check_token(&d);
     check_sandbox(&d);
+    check_jobs(&d);
     hg_jw_end(w);
     hg_jw_bool(w, "ok", d.fails == 0);
     hangar_code code = hg_jw_finish(w, false, out_json, err);

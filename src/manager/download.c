@@ -2,7 +2,7 @@
 #include "hangar/model.h"
 
 #include "hub/hub.h"
-#include "manager/handle.h"
+#include "manager/journal.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -22,5 +22,7 @@ hangar_code hangar_model_download(hangar *h, const char *ref, const hangar_downl
     }
     hangar_code code = hg_ref_parse(ref, &parsed, err);
     if (code != HANGAR_OK) return code;
-    return hg_hub_pull(h->settings, h->store, &parsed, &known, job, out_json, err);
+    int64_t id = known.dry_run ? 0 : hg_journal_begin(h, "pull", ref);
+    code = hg_hub_pull(h->settings, h->store, &parsed, &known, job, out_json, err);
+    return hg_journal_end(h, id, code, err);
 }

@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "hardware/hardware.h"
-#include "manager/handle.h"
+#include "manager/journal.h"
 
 #include <stdlib.h>
 
@@ -190,7 +190,8 @@ hangar_code hangar_model_add(hangar *h, const char *path, const char *name, hang
 {
     if (out_json) *out_json = NULL;
     if (!path || !*path) return hg_fail(err, HANGAR_E_USAGE, "which folder or file shall be added?");
-    return hg_store_add(h->store, path, name, job, out_json, err);
+    int64_t id = hg_journal_begin(h, "add", name ? name : path);
+    return hg_journal_end(h, id, hg_store_add(h->store, path, name, job, out_json, err), err);
 }
 
 hangar_code hangar_model_remove(hangar *h, const char *ref, char **out_json, hangar_err *err)
@@ -205,7 +206,9 @@ hangar_code hangar_model_verify(hangar *h, const char *ref, hangar_job *job, cha
 {
     hg_ref parsed;
     if (out_json) *out_json = NULL;
-    if (!ref) return hg_store_verify(h->store, NULL, job, out_json, err);
-    hangar_code code = hg_ref_parse(ref, &parsed, err);
-    return code == HANGAR_OK ? hg_store_verify(h->store, &parsed, job, out_json, err) : code;
+    hangar_code code = ref ? hg_ref_parse(ref, &parsed, err) : HANGAR_OK;
+    if (code != HANGAR_OK) return code;
+    int64_t id = hg_journal_begin(h, "verify", ref);
+    code = hg_store_verify(h->store, ref ? &parsed : NULL, job, out_json, err);
+    return hg_journal_end(h, id, code, err);
 }

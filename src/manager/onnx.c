@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "convert/artifact.h"
 #include "convert/convert.h"
+#include "manager/journal.h"
 #include "manager/onnx_check.h"
 
 #include <string.h>
@@ -31,8 +32,10 @@ hangar_code hangar_onnx_convert(hangar *h, const char *ref, const hangar_convert
         memcpy(&known, options, size);
     }
     hangar_code code = open_snapshot(h, ref, &snap, err);
-    if (code == HANGAR_OK) code = hg_convert(h->store, snap, ref, &known, job, out_json, err);
-    return hg_wrap(err, code, "converting %s", ref);
+    if (code != HANGAR_OK) return hg_wrap(err, code, "converting %s", ref);
+    int64_t id = hg_journal_begin(h, "convert", ref);
+    code = hg_convert(h->store, snap, ref, &known, job, out_json, err);
+    return hg_journal_end(h, id, hg_wrap(err, code, "converting %s", ref), err);
 }
 
 /* Is there a converted form? */

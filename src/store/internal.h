@@ -36,9 +36,6 @@ struct hg_store {
     bool db_tried;
 };
 
-/* The index, opened on the first call; NULL when there is none to be had: then everything works, only slower. */
-hg_db *hg_store_db(hg_store *s);
-
 /* ---- paths.c: the caller's strings; NULL when out of memory, or when an argument is not what its check lets through ---- */
 
 /* CACHE/models--ORG--NAME */
