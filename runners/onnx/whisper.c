@@ -202,7 +202,7 @@ hangar_code hg_onnx_encode(hg_onnx *o, const hg_jval *doc, const char *bin, size
     OrtValue *values[2] = {NULL, NULL};
     const char *const names[2] = {"input_features", "last_hidden_state"};
     hangar_code code = read_window(doc, &c, err);
-    hg_graph *g = hg_onnx_graph(o, "encoder_model", err);
+    hg_graph *g = code == HANGAR_OK ? hg_onnx_graph(o, "encoder_model", err) : NULL;
     if (code == HANGAR_OK && !g) code = HANGAR_E_NOT_FOUND;
     if (code == HANGAR_OK)
         code = features(o, c.mels, c.frames, (const float *)(const void *)bin, bin_len / sizeof(float), &mel,

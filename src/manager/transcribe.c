@@ -171,8 +171,8 @@ static hangar_code on_piece(void *ctx, const hg_frame *piece, hangar_err *err)
 
 /* ---- the document ---- */
 
-static hangar_code result(const hangar_model *m, const char *file, const hangar_transcribe_options *o,
-                          script *s, const hg_jval *done, double seconds, char **out, hangar_err *err)
+static hangar_code result(const hangar_model *m, const char *file, script *s, const hg_jval *done,
+                          double seconds, char **out, hangar_err *err)
 {
     const hg_whisper *model = m->data;
     const char *language = hg_whisper_language_code(model, s->language);
@@ -188,7 +188,6 @@ static hangar_code result(const hangar_model *m, const char *file, const hangar_
     hg_jw_str(w, "text", hg_str_trim(hg_buf_view(&s->text)));
     hg_jw_text(w, "language", language ? language : model->language_count == 0 ? "en" : NULL);
     hg_jw_f64(w, "duration", hg_json_f64_or(hg_json_get(done, "duration"), 0));
-    hg_jw_bool(w, "timestamps", o->timestamps);
     hg_jw_val(w, "segments", hg_json_root(parsed));
     hg_jw_arr(w, "tokens");
     for (size_t i = 0; i < s->token_count; i++) hg_jw_i64(w, NULL, s->tokens[i]);
@@ -198,8 +197,7 @@ static hangar_code result(const hangar_model *m, const char *file, const hangar_
 }
 
 /* One file that is open. */
-static hangar_code transcribe_fd(hangar_model *m, const char *file, int fd,
-                                 const hangar_transcribe_options *o, hg_str call, hangar_job *job,
+static hangar_code transcribe_fd(hangar_model *m, const char *file, int fd, hg_str call, hangar_job *job,
                                  char **out_json, hangar_err *err)
 {
     double from = hg_now();
@@ -211,7 +209,7 @@ static hangar_code transcribe_fd(hangar_model *m, const char *file, int fd,
     hangar_code code = s.segments ? HANGAR_OK : hg_fail_memory(err);
     if (code == HANGAR_OK) code = hg_runner_call_parcel(m->runner, &parcel, on_piece, &s, job, &done, err);
     if (code == HANGAR_OK && out_json)
-        code = result(m, file, o, &s, hg_json_root(done.doc), hg_now() - from, out_json, err);
+        code = result(m, file, &s, hg_json_root(done.doc), hg_now() - from, out_json, err);
     hg_frame_deinit(&done);
     hg_buf_deinit(&s.text);
     hg_jw_free(s.segments);
@@ -247,5 +245,5 @@ hangar_code hangar_transcribe(hangar_model *model, const char *file, const hanga
     if (code == HANGAR_OK) code = open_audio(file, &fd, err);
     if (code != HANGAR_OK) return code;
     hg_job_phase(job, "transcribing");
-    return hg_wrap(err, transcribe_fd(model, file, fd, &o, hg_str_of(call), job, out_json, err), "%s", file);
+    return hg_wrap(err, transcribe_fd(model, file, fd, hg_str_of(call), job, out_json, err), "%s", file);
 }

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+// `hangar embed` over the real program: the reference's vectors, retrieval, batches, cuts.
+import test from 'node:test';
+import assert from 'node:assert/strict';
+import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { models, ownHangar, reference } from '../support/models.mjs';
+
+const repo = 'hangar-labs/tiny-embed';
+const own = ownHangar('embed', 'tiny-embed', 'whisper-digits');
+test.after(own.remove);
+const { hangar, result } = own;
+const embed = (...texts) => result(['embed', repo, ...texts]);
+const ref = reference('tiny-embed');
+const far = (a, b) => Math.max(...a.map((x, i) => Math.abs(x - b[i])));
+const dot = (a, b) => a.reduce((sum, x, i) => sum + x * b[i], 0);
+
+test('the vectors of the reference, one by one and all at once', () => {
+  const all = embed(...ref.sentences.map((s) => s.text));
+  assert.equal(all.dimensions, 96);
+  assert.deepEqual(all.truncated, []);
+  for (const [i, s] of ref.sentences.entries()) {
+    assert.ok(far(all.embeddings[i], s.embedding) < 1e-4, s.text);
+    assert.equal(all.tokens[i], s.input_ids.length);
+    assert.ok(far(embed(s.text).embeddings[0], all.embeddings[i]) < 1e-5, 'a batch changes nothing');
+    for (const [j] of ref.sentences.entries())
+      assert.ok(Math.abs(dot(all.embeddings[i], all.embeddings[j]) - ref.cosine[i][j]) < 1e-3);
+  }
+});
+
+test('each query finds its paraphrase', () => {
+  const { queries, candidates, best } = ref.retrieval;
+  const got = embed(...queries, ...candidates).embeddings;
+  queries.forEach((q, i) => {
+    const scores = candidates.map((_, j) => dot(got[i], got[queries.length + j]));
+    assert.equal(scores.indexOf(Math.max(...scores)), best[i], q);
+  });
+});
+
+test('many texts of many lengths keep their order', () => {
+  const texts = Array.from({ length: 150 }, (_, i) => 'seven '.repeat((i * 37) % 23).trim() || 'Meet Kate in Athens.');
+  const all = embed(...texts);
+  assert.equal(all.embeddings.length, 150);
+  for (const i of [0, 1, 42, 149]) assert.ok(far(embed(texts[i]).embeddings[0], all.embeddings[i]) < 1e-5);
+});
+
+test('a long text is cut at the tokenizer\'s limit and said so', () => {
+  const got = embed('short', 'word '.repeat(500));
+  assert.deepEqual(got.truncated, [1]);
+  assert.equal(got.tokens[1], 64);
+  assert.ok(got.embeddings[1].every(Number.isFinite));
+});
+
+test('an empty text and odd characters are texts like others', () => {
+  const got = embed('', '\u00c9t\u00e9 \u4e2d\u56fd \u{1F600}', ' ');
+  assert.equal(got.tokens[0], 2);
+  assert.ok(far(got.embeddings[0], got.embeddings[2]) < 1e-6);
+  got.embeddings.forEach((v) => assert.ok(Math.abs(dot(v, v) - 1) < 1e-5));
+});
+
+// A variant of the model with some files changed.
+const variant = (name, change) => {
+  const dir = join(own.home, name);
+  cpSync(join(models, 'hangar-labs/tiny-embed'), dir, { recursive: true });
+  change(dir);
+  const got = hangar(['add', dir, '--as', `local/${name}`]);
+  assert.equal(got.status, 0, got.stderr);
+  return (text) => hangar(['embed', `local/${name}`, text, '--json']);
+};
+const values = (got) => {
+  assert.equal(got.status, 0, got.stderr + got.stdout);
+  return own.last(got).embeddings[0];
+};
+const pooling = (dir, mode) => writeFileSync(join(dir, '1_Pooling/config.json'), JSON.stringify({ word_embedding_dimension: 96, ...mode }));
+const modules = (dir, ...types) => writeFileSync(join(dir, 'modules.json'), JSON.stringify(types.map((type, idx) =>
+  ({ idx, name: `${idx}`, path: idx === 1 ? '1_Pooling' : '', type: `sentence_transformers.models.${type}` }))));
+
+test('the pooling is the one that the repository declares', () => {
+  const first = ref.sentences[0];
+  const cls = values(variant('cls', (dir) => {
+    modules(dir, 'Transformer', 'Pooling');
+    pooling(dir, { pooling_mode_cls_token: true });
+  })(first.text));
+  assert.ok(far(cls.slice(0, 8), first.hidden_t0_0_8) < 1e-3, 'the first token\'s state, not normalised');
+  const last = values(variant('last', (dir) => {
+    modules(dir, 'Transformer', 'Pooling');
+    pooling(dir, { pooling_mode: 'lasttoken' });
+  })(first.text));
+  assert.ok(far(last.slice(88, 96), first.hidden_last_88_96) < 1e-3);
+  const two = values(variant('two', (dir) => {
+    modules(dir, 'Transformer', 'Pooling');
+    pooling(dir, { pooling_mode_cls_token: true, pooling_mode_lasttoken: true });
+  })(first.text));
+  assert.equal(two.length, 192);
+  assert.ok(far(two, [...cls, ...last]) < 1e-6);
+});
+
+test('without modules.json it is the mean, not normalised; without a pooling folder the mean', () => {
+  const text = ref.sentences[0].text;
+  const bare = values(variant('bare', (dir) => rmSync(join(dir, 'modules.json')))(text));
+  const length = Math.sqrt(dot(bare, bare));
+  assert.ok(Math.abs(length - 1) > 0.01, `${length}`);
+  assert.ok(far(bare.map((x) => x / length), ref.sentences[0].embedding) < 1e-4);
+  const folder = values(variant('folder', (dir) => rmSync(join(dir, '1_Pooling'), { recursive: true }))(text));
+  assert.ok(far(folder, ref.sentences[0].embedding) < 1e-4);
+});
+
+test('what is not known is refused by name', () => {
+  const dense = variant('dense', (dir) => modules(dir, 'Transformer', 'Pooling', 'Dense'))('x');
+  assert.equal(dense.status, 9);
+  assert.match(dense.stdout + dense.stderr, /Dense/);
+  const unigram = variant('unigram', (dir) => {
+    const doc = JSON.parse(readFileSync(join(dir, 'tokenizer.json'), 'utf8'));
+    doc.model.type = 'Unigram';
+    writeFileSync(join(dir, 'tokenizer.json'), JSON.stringify(doc));
+  })('x');
+  assert.equal(unigram.status, 9);
+  assert.match(unigram.stdout + unigram.stderr, /Unigram/);
+  const speech = hangar(['embed', 'hangar-labs/whisper-digits', 'x']);
+  assert.equal(speech.status, 9);
+  assert.match(speech.stderr, /speech recognition.*embeddings/);
+});
+
+test('a default prompt goes before the text', () => {
+  const got = values(variant('prompt', (dir) => writeFileSync(join(dir, 'config_sentence_transformers.json'),
+    JSON.stringify({ prompts: { q: 'What is the ' }, default_prompt_name: 'q' })))('weather in Paris tomorrow?'));
+  assert.ok(far(got, ref.sentences[0].embedding) < 1e-4);
+});
