@@ -34,14 +34,20 @@ static const advice advices[] = {
     {HANGAR_E_NO_SPACE, "add", "hangar ls shows what takes space, hangar rm frees it"},
     {HANGAR_E_NO_SPACE, "convert", "hangar ls shows what takes space, hangar rm frees it"},
     {HANGAR_E_INTEGRITY, "verify", "hangar pull fetches what is damaged again"},
-    {HANGAR_E_BUSY, NULL, "try again when that has ended"},
 };
+
+/* The words of the error; those of its code when it has none. */
+static const char *message(const hg_answer *a)
+{
+    return a->err && a->err->msg[0] ? a->err->msg : hangar_code_text(a->code);
+}
 
 /* What to do, or false when it is not known. */
 static bool find_advice(const hg_answer *a, char *out, size_t len)
 {
     const char *verb = a->verb ? a->verb->name : "";
-    if (a->missing && a->ref) {
+    bool told = strstr(message(a), "hangar pull") != NULL;
+    if (a->missing && a->ref && !told) {
         bool hub = strchr(a->ref, '/') && strncmp(a->ref, "local/", 6) != 0;
         if (hub) snprintf(out, len, "hangar pull %s fetches it", a->ref);
         else snprintf(out, len, "hangar ls tells what is here");
@@ -54,12 +60,6 @@ static bool find_advice(const hg_answer *a, char *out, size_t len)
         return true;
     }
     return false;
-}
-
-/* The words of the error; those of its code when it has none. */
-static const char *message(const hg_answer *a)
-{
-    return a->err && a->err->msg[0] ? a->err->msg : hangar_code_text(a->code);
 }
 
 static void print_error(hg_cli *cli, const hg_answer *a)
