@@ -9,11 +9,25 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define STAGE_TRIES 100
+#define STAGE_STALE 86400 /* seconds after which nobody works in a stage any more */
 #define COPY_STEP   ((size_t)16 << 20)
+
+/* For hg_list_dir: removes a stage that a killed conversion left long ago. */
+static hangar_code drop_stale(void *ctx, const char *dir, const char *name, hangar_err *err)
+{
+    (void)err;
+    struct stat st;
+    if (strncmp(name, HG_TMP_PREFIX, strlen(HG_TMP_PREFIX)) != 0) return HANGAR_OK;
+    HG_AUTO(hg_auto_free) char *path = hg_path_join(dir, name);
+    bool stale = path && lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_mtime < *(const int64_t *)ctx;
+    if (stale) (void)hg_rm_tree(path, NULL);
+    return HANGAR_OK;
+}
 
 /* Begins a folder. */
 hangar_code hg_stage_begin(const char *target, char **out_stage, hangar_err *err)
@@ -22,6 +36,8 @@ hangar_code hg_stage_begin(const char *target, char **out_stage, hangar_err *err
     HG_AUTO(hg_auto_free) char *parent = hg_path_dir(target);
     if (!parent) return hg_fail_memory(err);
     hangar_code code = hg_mkdirs(parent, 0777, err);
+    const int64_t stale = hg_wall() - STAGE_STALE;
+    (void)hg_list_dir(parent, drop_stale, (void *)(uintptr_t)&stale, NULL);
     for (int i = 0; code == HANGAR_OK && i < STAGE_TRIES; i++) {
         char *stage = hg_format("%s/" HG_TMP_PREFIX "%08x", parent, (unsigned)(hg_random() * 4294967295.0));
         if (!stage) return hg_fail_memory(err);

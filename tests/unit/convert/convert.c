@@ -2,6 +2,7 @@
 /* The driver: what comes out, where the weights are found, what is refused, and that nothing half made is ever left. */
 #include "kit.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 static hg_store *store;
@@ -409,6 +410,24 @@ static void test_damage(void **state)
     hg_snapshot_free(snap);
 }
 
+/* A stage that was left a day ago goes; a young one, a file, and a folder of another name stay. */
+static void test_stale_stage(void **state)
+{
+    (void)state;
+    hg_snapshot *snap = kit_repo(store, "bert", NULL, NULL, NULL, NULL);
+    kit_write("out/" HG_TMP_PREFIX "old/onnx/x", "x", 1);
+    kit_write("out/" HG_TMP_PREFIX "new/onnx/x", "x", 1);
+    kit_write("out/other/x", "x", 1);
+    const struct timespec long_ago[2] = {{1000000000, 0}, {1000000000, 0}};
+    assert_int_equal(utimensat(AT_FDCWD, at("out/" HG_TMP_PREFIX "old"), long_ago, 0), 0);
+    assert_int_equal(utimensat(AT_FDCWD, at("out/other"), long_ago, 0), 0);
+    hg_json_free(convert(snap, at("out/bert"), HANGAR_PLACE_AUTO));
+    assert_false(hg_is_dir(at("out/" HG_TMP_PREFIX "old")));
+    assert_true(hg_is_dir(at("out/" HG_TMP_PREFIX "new")));
+    assert_true(hg_is_dir(at("out/other")));
+    hg_snapshot_free(snap);
+}
+
 static void test_opset(void **state)
 {
     (void)state;
@@ -444,9 +463,10 @@ static void test_nothing_there(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_artifact), TEST(test_again),  TEST(test_sharded),   TEST(test_index_lies),
-        TEST(test_half),     TEST(test_out),    TEST(test_out_taken), TEST(test_place),
-        TEST(test_cancel),   TEST(test_damage), TEST(test_opset),     TEST(test_nothing_there),
+        TEST(test_artifact),      TEST(test_again),  TEST(test_sharded),     TEST(test_index_lies),
+        TEST(test_half),          TEST(test_out),    TEST(test_out_taken),   TEST(test_place),
+        TEST(test_cancel),        TEST(test_damage), TEST(test_stale_stage), TEST(test_opset),
+        TEST(test_nothing_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
