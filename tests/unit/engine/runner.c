@@ -413,7 +413,7 @@ static void the_table(void **state)
     assert_null(hg_engine_get("nothing"));
     size_t count = 0;
     for (const hg_engine *const *e = hg_engine_all(); *e; e++) count += (*e)->about != NULL;
-    assert_int_equal(count, 2);
+    assert_true(count >= 2);
 }
 
 int main(int argc, char **argv)
