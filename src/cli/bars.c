@@ -208,9 +208,10 @@ static size_t rows_taken(const hg_render *r, size_t columns)
     return rows;
 }
 
-/* To the first column of the block's first line. */
-static void go_up(const hg_render *r, size_t columns, hg_buf *out)
+/* To the first column of the block's first line; after a stop the block stands above what the shell wrote, and stays. */
+static void go_up(hg_render *r, size_t columns, hg_buf *out)
 {
+    if (atomic_exchange(&r->resumed, false)) r->drawn = 0;
     size_t rows = rows_taken(r, columns);
     hg_buf_putc(out, '\r');
     if (rows > 1) hg_buf_printf(out, "\033[%zuA", rows - 1);

@@ -29,6 +29,7 @@ typedef struct face {
 /* What the handler sees. */
 static _Atomic(hangar_job *) whole_job; /* the call's */
 static _Atomic(hangar_job *) hand_job;  /* the one that Ctrl-C means: a turn's, or the call's */
+static _Atomic(hg_render *) shown;      /* what a stopped process has to draw again */
 static atomic_int signals;
 static int wake_pipe[2] = {-1, -1};
 
@@ -43,6 +44,13 @@ static void on_signal(int number)
     if (number != SIGINT) hangar_job_cancel(atomic_load(&whole_job));
     (void)!write(wake_pipe[1], "", 1);
     errno = keep;
+}
+
+static void on_continue(int number)
+{
+    (void)number;
+    hg_render *r = atomic_load(&shown);
+    if (r) hg_render_resumed(r);
 }
 
 /* Empties the pipe; true when there was something in it. */
@@ -170,6 +178,8 @@ hangar_code hg_face_open(hg_cli *cli, hg_call *call, hangar_err *err)
     hg_buf_init(&f->input, 64 * HG_MIB);
     atomic_store(&whole_job, cli->job);
     atomic_store(&hand_job, cli->job);
+    atomic_store(&shown, cli->render);
+    signal(SIGCONT, on_continue);
     for (size_t i = 0; i < HG_LEN(taken); i++) take_signal(taken[i]);
     call->face = f;
     call->interactive = cli->term.in && cli->term.err;
@@ -189,6 +199,8 @@ void hg_face_close(hg_call *call)
         struct sigaction now;
         if (sigaction(taken[i], NULL, &now) == 0 && now.sa_handler == on_signal) signal(taken[i], SIG_DFL);
     }
+    signal(SIGCONT, SIG_DFL);
+    atomic_store(&shown, NULL);
     atomic_store(&hand_job, NULL);
     atomic_store(&whole_job, NULL);
     hangar_job_free(f->turn);

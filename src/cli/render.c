@@ -364,6 +364,11 @@ void hg_render_say(hg_render *r, const char *line)
     pthread_mutex_unlock(&r->mutex);
 }
 
+void hg_render_resumed(hg_render *r)
+{
+    atomic_store(&r->resumed, true);
+}
+
 void hg_render_clear(hg_render *r)
 {
     pthread_mutex_lock(&r->mutex);
@@ -392,7 +397,8 @@ static void *ticking(void *ctx)
         was_rows = rows;
         if (r->o.size) r->o.size(r->o.ctx, &columns, &rows);
         bool resized = was_columns && (columns != was_columns || rows != was_rows);
-        if (!r->ending && (r->dirty || (resized && r->drawn))) hg_bars_draw(r);
+        bool again = (resized || atomic_load(&r->resumed)) && r->drawn;
+        if (!r->ending && (r->dirty || again)) hg_bars_draw(r);
     }
     pthread_mutex_unlock(&r->mutex);
     return NULL;

@@ -51,6 +51,8 @@ void hg_render_event(void *ctx, const hangar_event *event);
 void hg_render_tick(hg_render *r);
 /* A line for the person, above the bars. It is escaped here. */
 void hg_render_say(hg_render *r, const char *line);
+/* The process was stopped and goes on: what was drawn is no longer at the cursor. May be called from a signal handler. */
+void hg_render_resumed(hg_render *r);
 /* Clears what was drawn, so that others may write to the terminal. */
 void hg_render_clear(hg_render *r);
 

@@ -7,6 +7,7 @@
 #include "cli/render.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #define HG_RENDER_ACTIVE 256 /* items followed at the same time; further ones are counted only */
 #define HG_RENDER_DRAWN  64  /* lines drawn at the same time */
@@ -40,6 +41,7 @@ struct hg_render {
     double total_told;
     unsigned total_tenth;
 
+    atomic_bool resumed;            /* since the last redraw */
     bool dirty;                     /* a redraw is due */
     hg_buf above;                   /* finished lines that go above the bars with the next redraw */
     size_t widths[HG_RENDER_DRAWN]; /* of the lines on the terminal now */

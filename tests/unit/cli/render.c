@@ -200,12 +200,11 @@ static void test_bars(void **state)
     hg_job_note(s.job, "the Hub asks to wait");
     hg_job_total(s.job, 50 * MB, 100 * MB + 1000, 0);
     hg_render_tick(s.r);
-    assert_string_equal(shown(),
-                        "$ hangar pull\n"
-                        "✓ config.json  1.0 kB\n"
-                        "the Hub asks to wait\n"
-                        "model.safetensors ━━━━─────────────  25 %    100.0 MB\n"
-                        "downloading       ━━━━━━━━─────────  49 %    100.0 MB          -/s\n");
+    assert_string_equal(shown(), "$ hangar pull\n"
+                                 "✓ config.json  1.0 kB\n"
+                                 "the Hub asks to wait\n"
+                                 "model.safetensors ━━━━─────────────  25 %    100.0 MB\n"
+                                 "downloading       ━━━━━━━━─────────  49 %    100.0 MB          -/s\n");
     hg_render_say(s.r, "something \033[31mred");
     hg_render_stop(s.r);
     assert_string_equal(shown(), "$ hangar pull\n"
@@ -305,6 +304,26 @@ static void test_bars_narrower(void **state)
                                  "model.~ensors ===---  50 %\n"
                                  "total         ===---  50 %  1.0 s left\n");
     hg_buf_deinit(&copy);
+    close_render(&s);
+}
+
+/* After a stop the shell has written below the block: it is drawn anew there, and what the shell wrote stays. */
+static void test_bars_resumed(void **state)
+{
+    (void)state;
+    setup s;
+    open_render(&s, (hg_render_options){.mode = HG_RENDER_BARS, .bytes = true}, 80, 12);
+    hg_job_item(s.job, "a", 1, 2, "");
+    hg_job_total(s.job, 1, 2, 0);
+    hg_render_tick(s.r);
+    play("\n[1]+  Stopped\n", 15);
+    hg_render_resumed(s.r);
+    hg_job_total(s.job, 1, 2, 0);
+    hg_render_tick(s.r);
+    hg_render_tick(s.r);
+    hg_job_item(s.job, "a", 2, 2, "done");
+    hg_render_stop(s.r);
+    assert_non_null(strstr(shown(), "\n[1]+  Stopped\nok a  2 B\n"));
     close_render(&s);
 }
 
@@ -459,9 +478,10 @@ int main(void)
         cmocka_unit_test(test_bars),          cmocka_unit_test(test_bars_wait_for_ticks),
         cmocka_unit_test(test_bars_height),   cmocka_unit_test(test_bars_every_width),
         cmocka_unit_test(test_bars_narrower), cmocka_unit_test(test_hostile_names),
-        cmocka_unit_test(test_lines),         cmocka_unit_test(test_json),
-        cmocka_unit_test(test_text),          cmocka_unit_test(test_long_text),
-        cmocka_unit_test(test_quiet),         cmocka_unit_test(test_thread),
+        cmocka_unit_test(test_bars_resumed),  cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_json),          cmocka_unit_test(test_text),
+        cmocka_unit_test(test_long_text),     cmocka_unit_test(test_quiet),
+        cmocka_unit_test(test_thread),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
