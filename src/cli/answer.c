@@ -21,19 +21,23 @@
 typedef struct advice {
     hangar_code code;
     const char *verb; /* NULL: any */
+    bool kept;        /* only when something had come */
     const char *text; /* %s is the verb's name */
 } advice;
 
+#define GO_ON "what came is kept, the same command goes on"
+#define FREE  "hangar ls shows what takes space, hangar rm frees it"
+
 static const advice advices[] = {
-    {HANGAR_E_USAGE, NULL, "hangar help %s explains it"},
-    {HANGAR_E_CANCELLED, "pull", "what came is kept, the same command goes on"},
-    {HANGAR_E_NETWORK, "pull", "what came is kept, the same command goes on"},
-    {HANGAR_E_TIMEOUT, "pull", "what came is kept, the same command goes on"},
-    {HANGAR_E_RATE_LIMITED, "pull", "what came is kept, the same command goes on"},
-    {HANGAR_E_NO_SPACE, "pull", "hangar ls shows what takes space, hangar rm frees it"},
-    {HANGAR_E_NO_SPACE, "add", "hangar ls shows what takes space, hangar rm frees it"},
-    {HANGAR_E_NO_SPACE, "convert", "hangar ls shows what takes space, hangar rm frees it"},
-    {HANGAR_E_INTEGRITY, "verify", "hangar pull fetches what is damaged again"},
+    {HANGAR_E_USAGE, NULL, false, "hangar help %s explains it"},
+    {HANGAR_E_CANCELLED, "pull", false, GO_ON},
+    {HANGAR_E_NETWORK, "pull", true, GO_ON},
+    {HANGAR_E_TIMEOUT, "pull", true, GO_ON},
+    {HANGAR_E_RATE_LIMITED, "pull", true, GO_ON},
+    {HANGAR_E_NO_SPACE, "pull", false, FREE},
+    {HANGAR_E_NO_SPACE, "add", false, FREE},
+    {HANGAR_E_NO_SPACE, "convert", false, FREE},
+    {HANGAR_E_INTEGRITY, "verify", false, "hangar pull fetches what is damaged again"},
 };
 
 /* The words of the error; those of its code when it has none. */
@@ -42,21 +46,23 @@ static const char *message(const hg_answer *a)
     return a->err && a->err->msg[0] ? a->err->msg : hangar_code_text(a->code);
 }
 
-/* What to do, or false when it is not known. */
+/* What to do, or false when it is not known, or when the message says it. */
 static bool find_advice(const hg_answer *a, char *out, size_t len)
 {
     const char *verb = a->verb ? a->verb->name : "";
-    bool told = strstr(message(a), "hangar pull") != NULL;
-    if (a->missing && a->ref && !told) {
+    if (strstr(message(a), "did you mean ") || strstr(message(a), "hangar pull")) return false;
+    if (a->missing && a->ref) {
         bool hub = strchr(a->ref, '/') && strncmp(a->ref, "local/", 6) != 0;
         if (hub) snprintf(out, len, "hangar pull %s fetches it", a->ref);
         else snprintf(out, len, "hangar ls tells what is here");
         return true;
     }
     for (size_t i = 0; i < HG_LEN(advices); i++) {
-        if (advices[i].code != a->code || (advices[i].verb && !hg_streq(advices[i].verb, verb))) continue;
+        const advice *it = &advices[i];
+        if (it->code != a->code || (it->verb && !hg_streq(it->verb, verb)) || (it->kept && !a->kept))
+            continue;
         if (a->code == HANGAR_E_USAGE && !a->verb) snprintf(out, len, "hangar help lists the verbs");
-        else snprintf(out, len, advices[i].text, verb);
+        else snprintf(out, len, it->text, verb);
         return true;
     }
     return false;

@@ -369,6 +369,14 @@ void hg_render_resumed(hg_render *r)
     atomic_store(&r->resumed, true);
 }
 
+uint64_t hg_render_done(hg_render *r)
+{
+    pthread_mutex_lock(&r->mutex);
+    uint64_t done = r->done;
+    pthread_mutex_unlock(&r->mutex);
+    return done;
+}
+
 void hg_render_clear(hg_render *r)
 {
     pthread_mutex_lock(&r->mutex);

@@ -53,6 +53,8 @@ void hg_render_tick(hg_render *r);
 void hg_render_say(hg_render *r, const char *line);
 /* The process was stopped and goes on: what was drawn is no longer at the cursor. May be called from a signal handler. */
 void hg_render_resumed(hg_render *r);
+/* How far the whole job came, in its unit. */
+uint64_t hg_render_done(hg_render *r);
 /* Clears what was drawn, so that others may write to the terminal. */
 void hg_render_clear(hg_render *r);
 

@@ -3,7 +3,9 @@
 #include "verbs/verb.h"
 #include "verbs/words.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 
 typedef struct transcribe_args {
     const char *ref;
@@ -134,6 +136,8 @@ static hangar_code run(hg_call *call, char **out_json, hangar_err *err)
     HG_AUTO(hg_jw_auto_free) hg_jw *w = hg_jw_new();
     hangar_model *model = NULL;
     if (!w) return hg_fail_memory(err);
+    /* Before a model is loaded for nothing. Of several files each is told of when its turn comes. */
+    if (!a->files[1] && access(a->files[0], R_OK) != 0) return hg_fail_errno(err, errno, "%s", a->files[0]);
     hangar_code code = hangar_model_load(call->h, a->ref, call->job, &model, err);
     if (code != HANGAR_OK) return code;
     bool list = a->files[1] != NULL;

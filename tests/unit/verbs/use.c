@@ -153,6 +153,12 @@ static void test_transcribe(void **state)
     give.json = "{\"file\":\"a.wav\",\"text\":\" one "
                 "two\",\"segments\":[{\"start\":0,\"end\":61.25,\"text\":\" one two\"}]}";
     outcome o = CALL("transcribe", "m", "a.wav");
+    assert_int_equal(o.code, HANGAR_E_NOT_FOUND); /* told before a model is loaded */
+    assert_string_equal(o.err.msg, "a.wav: No such file or directory");
+    assert_seen("");
+    drop(&o);
+    assert_int_equal(hg_write_file("a.wav", "RIFF", 4, 0644, NULL), HANGAR_OK);
+    o = CALL("transcribe", "m", "a.wav");
     assert_seen("load m\ntranscribe a.wav lang - task transcribe beams 1 times 0\nunload\n");
     assert_string_equal(o.json, give.json);
     assert_string_equal(o.page, "one two\n");
@@ -184,7 +190,7 @@ static void test_transcribe_many(void **state)
     assert_seen("load m\ntranscribe a lang - task transcribe beams 1 times 0\nunload\n");
     drop(&o);
     give.load = HANGAR_E_NOT_FOUND;
-    o = CALL("transcribe", "m", "a");
+    o = CALL("transcribe", "m", "/dev/null");
     assert_int_equal(o.code, HANGAR_E_NOT_FOUND);
     assert_null(o.json);
     drop(&o);
