@@ -13,21 +13,15 @@ static const hg_loader *const loaders[] = {
 #undef HG_LOADER
 };
 
-/* What a model is, for messages: "a bert model in safetensors". */
-static void describe(const hg_facts *f, char *out, size_t len)
-{
-    snprintf(out, len, "%s%s%s model in %s", f->architecture[0] ? "\"" : "",
-             f->architecture[0] ? f->architecture : "unknown", f->architecture[0] ? "\"" : "",
-             f->format[0] ? f->format : "an unknown format");
-}
-
 static hangar_code no_loader(const hangar_model *m, hangar_err *err)
 {
-    char what[160];
-    describe(&m->facts, what, sizeof what);
-    return hg_fail(err, HANGAR_E_UNSUPPORTED,
-                   "%s is a(n) %s: hangar runs GGUF files, Whisper and BERT encoders in safetensors", m->name,
-                   what);
+    const hg_facts *f = &m->facts;
+    char type[96] = "of a type that is not known";
+    if (f->architecture[0]) snprintf(type, sizeof type, "of type \"%s\"", f->architecture);
+    return hg_fail(
+        err, HANGAR_E_UNSUPPORTED,
+        "%s is a model %s in %s; hangar runs GGUF files, and Whisper and BERT encoders in safetensors",
+        m->name, type, f->format[0] ? f->format : "no format that is known");
 }
 
 hangar_code hg_model_need(const hangar_model *m, const hg_loader *loader, hangar_err *err)

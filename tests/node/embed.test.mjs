@@ -105,6 +105,42 @@ test('without modules.json it is the mean, not normalised; without a pooling fol
   assert.ok(far(folder, ref.sentences[0].embedding) < 1e-4);
 });
 
+// A safetensors file with its F32 tensors as BF16.
+const toBf16 = (path) => {
+  const file = readFileSync(path), length = Number(file.readBigUInt64LE(0));
+  const header = JSON.parse(file.subarray(8, 8 + length)), parts = [];
+  let offset = 0;
+  for (const [name, t] of Object.entries(header).filter(([n]) => n !== '__metadata__').sort((a, b) => a[1].data_offsets[0] - b[1].data_offsets[0])) {
+    const [from, to] = t.data_offsets.map((o) => o + 8 + length), half = Buffer.alloc((to - from) / 2);
+    assert.equal(t.dtype, 'F32', name);
+    for (let i = 0; i < half.length / 2; i++) {
+      const bits = file.readUInt32LE(from + 4 * i);
+      half.writeUInt16LE(((bits + 0x7fff + ((bits >>> 16) & 1)) / 65536) & 0xffff, 2 * i);
+    }
+    header[name] = { dtype: 'BF16', shape: t.shape, data_offsets: [offset, offset + half.length] };
+    offset += half.length;
+    parts.push(half);
+  }
+  const text = Buffer.from(JSON.stringify(header)), size = Buffer.alloc(8);
+  size.writeBigUInt64LE(BigInt(text.length));
+  writeFileSync(path, Buffer.concat([size, text, ...parts]));
+};
+
+test('a checkpoint of 16 bits loads too, with what its weights lost', () => {
+  const got = values(variant('bf16', (dir) => toBf16(join(dir, 'model.safetensors')))(ref.sentences[0].text));
+  const error = far(got, ref.sentences[0].embedding);
+  assert.ok(error < 2e-2 && error > 1e-6, `${error}`);
+});
+
+test('a model that nothing here runs is named', () => {
+  const other = variant('other', (dir) => {
+    const config = JSON.parse(readFileSync(join(dir, 'config.json'), 'utf8'));
+    writeFileSync(join(dir, 'config.json'), JSON.stringify({ ...config, model_type: 'swin', architectures: ['SwinModel'] }));
+  })('x');
+  assert.equal(other.status, 9);
+  assert.match(other.stdout + other.stderr, /of type .{1,2}swin/);
+});
+
 test('what is not known is refused by name', () => {
   const dense = variant('dense', (dir) => modules(dir, 'Transformer', 'Pooling', 'Dense'))('x');
   assert.equal(dense.status, 9);
