@@ -37,8 +37,10 @@ struct hg_prover {
     worker workers[THREADS];
     unsigned count;
     atomic_bool stop;
-    hg_proof *first, *last; /* the queue */
-    hg_proof *ended;        /* a list of those that were not handed out */
+    hg_proof *first, *last;  /* the queue */
+    hg_proof *ended;         /* a list of those that were not handed out */
+    hg_block *spare;         /* blocks that nobody has */
+    size_t room, made, most; /* of the blocks */
     hg_store *store;
     const char *repo;
     void (*wake)(void *);
@@ -75,21 +77,67 @@ static void flush_ahead(hg_proof *proof)
     proof->flushed = proof->hashed;
 }
 
+/* Puts a block back; under the mutex. */
+static void put_back(hg_prover *p, hg_block *block)
+{
+    block->next = p->spare;
+    p->spare = block;
+}
+
+/*
+ * The block that was handed over for the next bytes to hash, or NULL; then *limit is how far they must be read from the
+ * file. Blocks that come too late are put back.
+ */
+static hg_block *next_block(hg_prover *p, hg_proof *proof, uint64_t ready, uint64_t *limit)
+{
+    *limit = ready;
+    pthread_mutex_lock(&p->mutex);
+    hg_block *b = proof->first;
+    while (b && b->at + b->len <= proof->hashed) {
+        proof->first = b->next;
+        put_back(p, b);
+        b = proof->first;
+    }
+    if (b && b->at > proof->hashed && b->at < ready) *limit = b->at;
+    bool take = b && b->at <= proof->hashed && b->at + b->len <= ready;
+    if (take) proof->first = b->next;
+    if (!proof->first) proof->last = NULL;
+    pthread_mutex_unlock(&p->mutex);
+    return take ? b : NULL;
+}
+
+/* Hashes the next bytes from memory or from the file. */
+static hangar_code hash_some(hg_prover *p, hg_proof *proof, uint64_t ready, char *scratch, hangar_err *err)
+{
+    uint64_t limit;
+    hg_block *b = next_block(p, proof, ready, &limit);
+    if (b) {
+        size_t skip = (size_t)(proof->hashed - b->at);
+        hg_hash_add(proof->hash, b->bytes + skip, b->len - skip);
+        proof->hashed = b->at + b->len;
+        hg_prover_give(p, b);
+        return HANGAR_OK;
+    }
+    uint64_t left = limit - proof->hashed;
+    size_t len = left < BLOCK ? (size_t)left : BLOCK;
+    hangar_code code = hg_pread_all(proof->fd, scratch, len, proof->hashed, err);
+    if (code != HANGAR_OK) return code;
+    hg_hash_add(proof->hash, scratch, len);
+    proof->hashed += len;
+    return HANGAR_OK;
+}
+
 /* Hashes up to a PIECE of what is ready. */
-static hangar_code hash_piece(hg_prover *p, hg_proof *proof, char *block, hangar_err *err)
+static hangar_code hash_piece(hg_prover *p, hg_proof *proof, char *scratch, hangar_err *err)
 {
     uint64_t stop = proof->hashed + PIECE;
     if (!proof->hash) proof->hash = hg_hash_new(proof->oid.kind, proof->size);
     if (!proof->hash) return hg_fail_memory(err);
     for (;;) {
         uint64_t ready = atomic_load_explicit(&proof->ready, memory_order_acquire);
-        uint64_t left = ready > proof->hashed ? ready - proof->hashed : 0;
-        if (left == 0 || proof->hashed >= stop || atomic_load(&p->stop)) return HANGAR_OK;
-        size_t len = left < BLOCK ? (size_t)left : BLOCK;
-        hangar_code code = hg_pread_all(proof->fd, block, len, proof->hashed, err);
+        if (ready <= proof->hashed || proof->hashed >= stop || atomic_load(&p->stop)) return HANGAR_OK;
+        hangar_code code = hash_some(p, proof, ready, scratch, err);
         if (code != HANGAR_OK) return code;
-        hg_hash_add(proof->hash, block, len);
-        proof->hashed += len;
         flush_ahead(proof);
     }
 }
@@ -157,12 +205,14 @@ static void *prover_main(void *arg)
     return NULL;
 }
 
-hangar_code hg_prover_open(unsigned threads, hg_store *store, const char *repo, void (*wake)(void *),
-                           void *ctx, hg_prover **out, hangar_err *err)
+hangar_code hg_prover_open(unsigned threads, size_t room, size_t blocks, hg_store *store, const char *repo,
+                           void (*wake)(void *), void *ctx, hg_prover **out, hangar_err *err)
 {
     hg_prover *p = hg_calloc(1, sizeof *p);
     pthread_attr_t attr;
     if (!p) return hg_fail_memory(err);
+    p->room = room;
+    p->most = blocks;
     p->store = store;
     p->repo = repo;
     p->wake = wake;
@@ -212,7 +262,46 @@ void hg_prover_close(hg_prover *p)
     pthread_cond_destroy(&p->idle);
     pthread_cond_destroy(&p->work);
     pthread_mutex_destroy(&p->mutex);
+    while (p->spare) {
+        hg_block *block = p->spare;
+        p->spare = block->next;
+        free(block);
+    }
     free(p);
+}
+
+hg_block *hg_prover_block(hg_prover *p)
+{
+    pthread_mutex_lock(&p->mutex);
+    hg_block *block = p->spare;
+    if (block) {
+        p->spare = block->next;
+    } else if (p->made < p->most) {
+        block = malloc(sizeof *block + p->room);
+        if (block) p->made++;
+    }
+    pthread_mutex_unlock(&p->mutex);
+    return block;
+}
+
+void hg_prover_give(hg_prover *p, hg_block *block)
+{
+    if (!block) return;
+    pthread_mutex_lock(&p->mutex);
+    put_back(p, block);
+    pthread_mutex_unlock(&p->mutex);
+}
+
+void hg_prover_hand(hg_prover *p, hg_proof *proof, hg_block *block, uint64_t at, size_t len)
+{
+    block->at = at;
+    block->len = len;
+    block->next = NULL;
+    pthread_mutex_lock(&p->mutex);
+    if (proof->last) proof->last->next = block;
+    else proof->first = block;
+    proof->last = block;
+    pthread_mutex_unlock(&p->mutex);
 }
 
 void hg_prover_nudge(hg_prover *p, hg_proof *proof)
@@ -242,6 +331,12 @@ void hg_prover_reset(hg_prover *p, hg_proof *proof)
         while (p->last && p->last->next) p->last = p->last->next;
     }
     if (proof->ended) unlink_proof(&p->ended, proof);
+    while (proof->first) {
+        hg_block *block = proof->first;
+        proof->first = block->next;
+        put_back(p, block);
+    }
+    proof->last = NULL;
     proof->queued = proof->ended = false;
     proof->hashed = proof->flushed = 0;
     hg_hash_free(proof->hash);

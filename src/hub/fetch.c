@@ -20,6 +20,7 @@
     (200e6)                /* bytes per second of one stream, from which more streams of a file do not help */
 #define WINDOW_SECONDS 0.1 /* over which that is measured */
 #define BARREN_FACTOR  10  /* tries without a byte of its own that a chunk has, times (retries + 1) */
+#define SPARE          8   /* blocks on their way from the streams to the provers */
 #define PROVERS        4
 #define BUFFER         (512 * HG_KIB) /* receive buffer of a stream */
 #define ROOM           HG_MIB         /* written at once; a power of two */
@@ -200,8 +201,7 @@ static void finish_file(hg_fetch *f, hg_file *file)
     f->finished++;
     hg_partial_close(file, false);
     hg_url_deinit(&file->direct);
-    hg_hash_free(file->proof.hash);
-    file->proof.hash = NULL;
+    hg_prover_reset(f->prover, &file->proof);
     hg_job_item(f->net->job, file->want->path, file->want->size, file->want->size, "done");
 }
 
@@ -235,6 +235,8 @@ static void open_file(hg_fetch *f, hg_file *file, double now)
     }
     f->done += file->covered;
     file->run = f->net->settings->range_size;
+    file->told = file->covered;
+    hg_job_item(f->net->job, want->path, file->covered, want->size, "");
     if (file->resumed)
         hg_log(HG_LOG_INFO, "hub", "%s: %" PRIu64 " bytes are there", want->path, file->covered);
     if (want->size == 0 || file->covered) hg_prover_nudge(f->prover, &file->proof);
@@ -460,13 +462,16 @@ static hangar_code begin(hg_fetch *f, hg_plan *plan, hangar_err *err)
     }
     size_t share = BUFFERS_MAX / streams, buffer = share < BUFFER ? share : BUFFER, room = ROOM;
     while (room > share) room /= 2;
+    hangar_code code =
+        hg_prover_open(PROVERS, room, streams + SPARE, f->store, f->ref->repo, wake, f->net, &f->prover, err);
+    if (code != HANGAR_OK) return code;
     for (size_t i = 0; i < streams; i++) {
-        hangar_code code = hg_stream_init(&f->streams[i], f, buffer, room, err);
+        code = hg_stream_init(&f->streams[i], f, buffer, room, err);
         if (code != HANGAR_OK) return code;
         f->stream_count++;
     }
     f->tokens_time = hg_now();
-    return hg_prover_open(PROVERS, f->store, f->ref->repo, wake, f->net, &f->prover, err);
+    return HANGAR_OK;
 }
 
 /* Stops everything; what is unfinished is kept for the next run. */
@@ -476,13 +481,15 @@ static void end(hg_fetch *f)
     hg_prover_stop(f->prover);
     for (hg_proof *p; f->prover && (p = hg_prover_poll(f->prover));)
         if (p->end == HG_PROOF_PUBLISHED) proved(f, file_of(p));
-    hg_prover_close(f->prover);
     for (size_t i = 0; i < f->count; i++) {
         hg_file *file = &f->files[i];
-        if (file->state != HG_FILE_DONE) hg_partial_close(file, !file->discard);
+        if (file->state != HG_FILE_DONE) {
+            if (f->prover) hg_prover_reset(f->prover, &file->proof);
+            hg_partial_close(file, !file->discard);
+        }
         hg_url_deinit(&file->direct);
-        hg_hash_free(file->proof.hash);
     }
+    hg_prover_close(f->prover);
     free(f->streams);
     free(f->open);
     free(f->files);

@@ -121,9 +121,16 @@ static bool flush(hg_stream *s)
     size_t held = s->held;
     s->held = 0;
     if (held == 0) return true;
-    if (hg_pwrite_all(s->file->fd, s->hold, held, c->start + c->done, &s->req.why) != HANGAR_OK) {
+    uint64_t at = c->start + c->done;
+    if (hg_pwrite_all(s->file->fd, s->hold->bytes, held, at, &s->req.why) != HANGAR_OK) {
         hg_wrap(&s->req.why, s->req.why.code, "%s", s->file->partial);
         return false;
+    }
+    /* At the front of the file the provers wait for just these bytes. */
+    hg_block *fresh = c == &s->file->chunks[s->file->front] ? hg_prover_block(s->f->prover) : NULL;
+    if (fresh) {
+        hg_prover_hand(s->f->prover, &s->file->proof, s->hold, at, held);
+        s->hold = fresh;
     }
     while (held) {
         uint64_t left = c->end - c->start - c->done;
@@ -155,7 +162,7 @@ static size_t take_bytes(hg_request *req, const char *bytes, size_t len)
         size_t room = s->room - (size_t)(at % s->room);
         if (room > s->room - s->held) room = s->room - s->held;
         size_t n = left < room ? left : room;
-        memcpy(s->hold + s->held, bytes, n);
+        memcpy(s->hold->bytes + s->held, bytes, n);
         s->held += n;
         bytes += n;
         left -= n;
@@ -169,12 +176,10 @@ static size_t take_bytes(hg_request *req, const char *bytes, size_t len)
 
 hangar_code hg_stream_init(hg_stream *s, hg_fetch *f, size_t buffer, size_t room, hangar_err *err)
 {
-    *s = (hg_stream){.f = f, .room = room, .hold = malloc(room)};
+    *s = (hg_stream){.f = f, .room = room, .hold = hg_prover_block(f->prover)};
     if (!s->hold) return hg_fail_memory(err);
     hangar_code code = hg_request_init(&s->req, f->net, buffer, take_bytes, s, err);
-    if (code == HANGAR_OK) return code;
-    free(s->hold);
-    s->hold = NULL;
+    if (code != HANGAR_OK) hg_prover_give(f->prover, s->hold);
     return code;
 }
 
@@ -185,7 +190,7 @@ void hg_stream_deinit(hg_stream *s)
         hg_stream_drop(s);
     }
     hg_request_deinit(&s->req);
-    free(s->hold);
+    hg_prover_give(s->f->prover, s->hold);
     s->hold = NULL;
 }
 

@@ -261,7 +261,7 @@ static void test_prove(void **state)
     hg_prover *p = NULL;
     size_t size = 40 * HG_MIB + 3;
     char *bytes = content(size, &oid);
-    assert_int_equal(hg_prover_open(2, store, REPO, wake, NULL, &p, &err), HANGAR_OK);
+    assert_int_equal(hg_prover_open(2, HG_MIB, 4, store, REPO, wake, NULL, &p, &err), HANGAR_OK);
     hg_file f = opened(size, &oid);
     /* It grows piece by piece, out of step with the provers. */
     for (size_t at = 0; at < size;) {
@@ -276,7 +276,7 @@ static void test_prove(void **state)
     assert_true(hg_blob_have(store, REPO, &oid, size));
     assert_true(atomic_load(&wakes) > 0);
     assert_null(hg_prover_poll(p));
-    hg_hash_free(f.proof.hash);
+    hg_prover_reset(p, &f.proof);
     hg_partial_close(&f, false);
     hg_prover_close(p);
     free(bytes);
@@ -291,7 +291,7 @@ static void test_prove_wrong(void **state)
     size_t size = 3 * HG_MIB;
     char *bytes = content(size, &oid);
     free(content(size + 1, &other));
-    assert_int_equal(hg_prover_open(2, store, REPO, wake, NULL, &p, &err), HANGAR_OK);
+    assert_int_equal(hg_prover_open(2, HG_MIB, 4, store, REPO, wake, NULL, &p, &err), HANGAR_OK);
     hg_file f = opened(size, &oid);
     bytes[size / 2] ^= 1;
     assert_int_equal(hg_pwrite_all(f.fd, bytes, size, 0, NULL), HANGAR_OK);
@@ -310,7 +310,7 @@ static void test_prove_wrong(void **state)
     hg_prover_nudge(p, &f.proof);
     assert_ptr_equal(wait_for(p), &f.proof);
     assert_int_equal(f.proof.end, HG_PROOF_PUBLISHED);
-    hg_hash_free(f.proof.hash);
+    hg_prover_reset(p, &f.proof);
     hg_partial_close(&f, false);
 
     /* A file whose name was taken away. */
