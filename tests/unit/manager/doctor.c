@@ -8,12 +8,13 @@
 
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fsx.h"
 #include "base/json.h"
 #include "base/mem.h"
-#include "manager/handle.h"
+#include "manager/journal.h"
 
 static void put(const char *path, const char *text, mode_t mode)
 {
@@ -24,16 +25,16 @@ static void put(const char *path, const char *text, mode_t mode)
 /* Asks the doctor with the environment as it is. */
 static hg_json *ask(hangar_code want, hangar_err *err)
 {
-    hangar h = {0};
+    hangar *h = NULL;
     char *json = NULL;
     hg_json *doc = NULL;
-    if (hg_settings_load(NULL, &h.settings, err) != HANGAR_OK) fail_msg("%s", err->msg);
-    hangar_code code = hangar_doctor(&h, &json, err);
+    if (hangar_open(NULL, &h, err) != HANGAR_OK) fail_msg("%s", err->msg);
+    hangar_code code = hangar_doctor(h, &json, err);
     if (code != want) fail_msg("%s: %s", hangar_code_name(code), json ? json : err->msg);
     assert_int_equal(hg_json_parse(hg_str_of(json), NULL, &doc, NULL), HANGAR_OK);
     assert_int_equal(hg_json_bool_or(hg_json_get(hg_json_root(doc), "ok"), false), want == HANGAR_OK);
     free(json);
-    hg_settings_free(h.settings);
+    hangar_close(h);
     return doc;
 }
 
@@ -79,7 +80,7 @@ static void test_all_is_well(void **state)
     expect(doc, "runner onnx", "ok", "onnx runner 1.2 (--version)");
     expect(doc, "runner llama", "ok", "llama runner 3.4 (--version)");
     expect(doc, "cache", "ok", "hf/hub (will be made)");
-    expect(doc, "home", "ok", "home (will be made)");
+    expect(doc, "home", "ok", "home");
     expect(doc, "token", "ok", "there is one");
     expect(doc, "offline", "ok", "no");
     expect(doc, "libraries", "ok", "yyjson "); /* the others only where they are linked in */
@@ -125,6 +126,30 @@ static void test_folders(void **state)
     assert_int_equal(hg_rm_tree("home", NULL), HANGAR_OK);
 }
 
+/* A pull whose process was killed is told of until one of the same model ended well. */
+static void test_jobs(void **state)
+{
+    (void)state;
+    hangar_err err = {0};
+    hangar *h = NULL;
+    int64_t id = 0;
+    assert_int_equal(hangar_open(NULL, &h, &err), HANGAR_OK);
+    pid_t child = fork();
+    if (child == 0) _exit(hg_journal_begin(h, "pull", "org/name") > 0 ? 0 : 1);
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    hg_json *doc = ask(HANGAR_OK, &err);
+    expect(doc, "jobs", "warn", "1 cut short by a kill or a crash; the last: pull org/name");
+    hg_json_free(doc);
+    id = hg_journal_begin(h, "pull", "org/name");
+    assert_int_equal(hg_journal_end(h, id, HANGAR_OK, NULL), HANGAR_OK);
+    doc = ask(HANGAR_OK, &err);
+    expect(doc, "jobs", "ok", "none");
+    hg_json_free(doc);
+    hangar_close(h);
+}
+
 static void test_the_hub(void **state)
 {
     (void)state;
@@ -152,9 +177,8 @@ static void test_the_hub(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_all_is_well, prepare),
-        cmocka_unit_test_setup(test_runners, prepare),
-        cmocka_unit_test_setup(test_folders, prepare),
+        cmocka_unit_test_setup(test_all_is_well, prepare), cmocka_unit_test_setup(test_runners, prepare),
+        cmocka_unit_test_setup(test_folders, prepare),     cmocka_unit_test_setup(test_jobs, prepare),
         cmocka_unit_test_setup(test_the_hub, prepare),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
