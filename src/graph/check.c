@@ -331,7 +331,8 @@ static hangar_code check_node(checker *c, const Onnx__NodeProto *n)
                        rule->name, n->n_input, n->n_output);
     }
     if (!(c->domains & (rule->domain[0] ? 2u : 1u)))
-        return hg_fail(c->err, HANGAR_E_INVALID, "%.128s: the domain '%s' is not imported", n->name, rule->domain);
+        return hg_fail(c->err, HANGAR_E_INVALID, "%.128s: the domain '%s' is not imported", n->name,
+                       rule->domain);
     c->stats.nodes++;
     int32_t bound = 0;
     hangar_code code = check_inputs(c, n, rule, &bound);

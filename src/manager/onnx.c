@@ -45,7 +45,9 @@ hangar_code hangar_onnx_exists(hangar *h, const char *ref, hangar_err *err)
     HG_AUTO(hg_artifact_auto_free) hg_artifact *artifact = NULL;
     hangar_code code = open_snapshot(h, ref, &snap, err);
     if (code == HANGAR_OK) code = hg_artifact_open(h->store, snap, &artifact, err);
-    return code;
+    /* One that is damaged, or stands on files that are gone, is as good as none: the words still say why. */
+    if (code == HANGAR_E_INVALID && err) err->code = HANGAR_E_NOT_FOUND;
+    return code == HANGAR_E_INVALID ? HANGAR_E_NOT_FOUND : code;
 }
 
 /* Checks a converted model. */

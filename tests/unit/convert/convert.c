@@ -389,8 +389,8 @@ static void test_damage(void **state)
         "{\"format\":1}",
         "{\"format\":1,\"graphs\":[{\"name\":\"m\",\"file\":\"../x\"}]}",
         "{\"format\":1,\"graphs\":[{\"name\":\"model\",\"file\":\"model.onnx\"}],\"weights\":[]}",
-        "{\"format\":1,\"graphs\":[{\"name\":\"model\",\"file\":\"model.onnx\"}],"
-        "\"weights\":[{\"path\":\"model.safetensors\",\"bytes\":1,\"placed\":null}]}"};
+        ("{\"format\":1,\"graphs\":[{\"name\":\"model\",\"file\":\"model.onnx\"}],"
+         "\"weights\":[{\"path\":\"model.safetensors\",\"bytes\":1,\"placed\":null}]}")};
     hg_buf keep;
     kit_read(manifest, &keep);
     for (size_t i = 0; i < HG_LEN(broken); i++) {
