@@ -132,7 +132,7 @@ static hangar_code write_graph(run *r, size_t i, const char *folder, const char 
         code = hg_onnx_check((const uint8_t *)bytes.data, bytes.len, files, r->ck.count, &stats, err);
     HG_AUTO(hg_auto_free) char *path = hg_format("%s/%s.onnx", folder, r->build.names[i]);
     if (code == HANGAR_OK && !path) code = hg_fail_memory(err);
-    if (code == HANGAR_OK) code = hg_write_file(path, bytes.data, bytes.len, 0666, err);
+    if (code == HANGAR_OK) code = hg_stage_write(path, bytes.data, bytes.len, err);
     r->sizes[i] = bytes.len;
     r->written += bytes.len;
     hg_buf_deinit(&bytes);
@@ -230,7 +230,7 @@ static hangar_code write_manifest(run *r, hangar_err *err)
     hangar_code code = hg_jw_finish(w, false, &text, err);
     if (code != HANGAR_OK) return code;
     r->written += strlen(text);
-    return hg_write_file(path, text, strlen(text), 0666, err);
+    return hg_stage_write(path, text, strlen(text), err);
 }
 
 /* ---- a folder for other tools ---- */
@@ -266,7 +266,7 @@ static hangar_code copy_companions(run *r, hangar_err *err)
         HG_AUTO(hg_auto_free) char *from = hg_snapshot_file_path(r->snap, companions[i]);
         HG_AUTO(hg_auto_free) char *to = hg_path_join(r->stage, companions[i]);
         if (!from || !to) return hg_fail_memory(err);
-        code = hg_place_file(from, to, HG_PLACE_COPY, err);
+        code = hg_stage_copy(from, to, companions[i], r->job, err);
         r->written += file->size;
         if (code == HANGAR_OK) code = hg_job_check(r->job, err);
     }
@@ -299,7 +299,7 @@ static hangar_code write_config(run *r, hangar_err *err)
     hangar_code code = hg_jw_finish(w, true, &text, err);
     if (code != HANGAR_OK) return code;
     r->written += strlen(text);
-    return hg_write_file(path, text, strlen(text), 0666, err);
+    return hg_stage_write(path, text, strlen(text), err);
 }
 
 /* ---- the whole ---- */

@@ -61,12 +61,31 @@ static hangar_code replace_folder(const char *stage, const char *target, hangar_
     return code;
 }
 
+/* fsync of a file or a folder. */
+static hangar_code sync_path(const char *path, hangar_err *err)
+{
+    HG_AUTO(hg_auto_close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 || fsync(fd) != 0) return hg_fail_errno(err, errno, "%s", path);
+    return HANGAR_OK;
+}
+
+/* For hg_list_dir: syncs an entry of the stage; a folder after what is in it. Stages are two levels deep. */
+static hangar_code sync_entry(void *ctx, const char *dir, const char *name, hangar_err *err)
+{
+    HG_AUTO(hg_auto_free) char *path = hg_path_join(dir, name);
+    if (!path) return hg_fail_memory(err);
+    hangar_code code = ctx && hg_is_dir(path) ? hg_list_dir(path, sync_entry, NULL, err) : HANGAR_OK;
+    return code == HANGAR_OK ? sync_path(path, err) : code;
+}
+
 /* Gives the folder its name. */
 hangar_code hg_stage_commit(const char *stage, const char *target, bool replace, hangar_err *err)
 {
     HG_AUTO(hg_auto_free) char *parent = hg_path_dir(target);
     if (!parent) return hg_fail_memory(err);
-    hangar_code code = hg_fsync_dir(stage, err);
+    bool deeper = true;
+    hangar_code code = hg_list_dir(stage, sync_entry, &deeper, err);
+    if (code == HANGAR_OK) code = sync_path(stage, err);
     if (code != HANGAR_OK) return code;
     if (rename(stage, target) != 0) { /* over a missing or empty folder it works */
         bool full = errno == ENOTEMPTY || errno == EEXIST;
@@ -102,25 +121,41 @@ static hangar_code copy_steps(int in, int out, uint64_t size, const char *item, 
     return HANGAR_OK;
 }
 
-static hangar_code copy_file(const char *from, const char *to, const char *item, hangar_job *job,
-                             hangar_err *err)
+static hangar_code create(const char *path, int *out_fd, hangar_err *err)
+{
+    HG_AUTO(hg_auto_free) char *folder = hg_path_dir(path);
+    if (!folder) return hg_fail_memory(err);
+    hangar_code code = hg_mkdirs(folder, 0777, err);
+    if (code != HANGAR_OK) return code;
+    *out_fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    return *out_fd < 0 ? hg_fail_errno(err, errno, "%s", path) : HANGAR_OK;
+}
+
+/* A new file from bytes. */
+hangar_code hg_stage_write(const char *path, const void *bytes, size_t len, hangar_err *err)
+{
+    HG_AUTO(hg_auto_close) int fd = -1;
+    hangar_code code = create(path, &fd, err);
+    return code == HANGAR_OK ? hg_write_all(fd, bytes, len, err) : code;
+}
+
+/* A new file from another one. */
+hangar_code hg_stage_copy(const char *from, const char *path, const char *item, hangar_job *job,
+                          hangar_err *err)
 {
     HG_AUTO(hg_auto_close) int in = -1;
     HG_AUTO(hg_auto_close) int out = -1;
     uint64_t size = 0, room = 0;
     hangar_code code = hg_open_regular(from, &in, &size, err);
-    if (code == HANGAR_OK) code = hg_disk_free(to, &room, err);
+    if (code == HANGAR_OK) code = hg_disk_free(path, &room, err);
     if (code != HANGAR_OK) return code;
     if (room < size) {
         char need[16], have[16];
         return hg_fail(err, HANGAR_E_NO_SPACE, "%s needs %s, %s are free", item, hg_size_format(size, need),
                        hg_size_format(room, have));
     }
-    out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (out < 0) return hg_fail_errno(err, errno, "%s", to);
-    code = copy_steps(in, out, size, item, job, err);
-    if (code == HANGAR_OK && fsync(out) != 0) code = hg_fail_errno(err, errno, "%s", to);
-    return code;
+    code = create(path, &out, err);
+    return code == HANGAR_OK ? copy_steps(in, out, size, item, job, err) : code;
 }
 
 /* Places one file. */
@@ -139,5 +174,5 @@ hangar_code hg_place_weights(const char *from, const char *to, hangar_place plac
         if (code == HANGAR_OK || !any) return hg_wrap(err, code, "hard link of %s", item);
     }
     *out_way = "copy";
-    return hg_wrap(err, copy_file(from, to, item, job, err), "copy of %s", item);
+    return hg_wrap(err, hg_stage_copy(from, to, item, job, err), "copy of %s", item);
 }
