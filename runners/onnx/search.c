@@ -144,6 +144,7 @@ static void offer_row(field *f, size_t from, float *row, size_t vocab)
 {
     const beam *b = &f->running[from];
     double norm = hg_log_sum(row, vocab);
+    if (!isfinite(norm)) return; /* scores that are no numbers are no way on */
     hg_rules_apply(f->s->rules, b->tokens, b->count, row, vocab);
     for (size_t t = 0; t < vocab; t++)
         if (isfinite(row[t])) offer(f, (option){from, (int64_t)t, b->score + row[t] - norm});

@@ -85,6 +85,55 @@ static void a_tone(void **state)
     }
 }
 
+/* The formula written down once more, as slowly as it stands in the header: every value of a window that is full of sound to both its ends. */
+static void against_the_plain_formula(void **state)
+{
+    (void)state;
+    enum { N = 12, BINS = 24, LENGTH = N * HG_MEL_HOP };
+    static float samples[LENGTH], out[BINS * N];
+    static double power[N][HG_MEL_FFT / 2 + 1], want[BINS][N];
+    unsigned seed = 7;
+    for (int i = 0; i < LENGTH; i++)
+        samples[i] = (float)((int)((seed = seed * 1103515245u + 12345u) >> 16 & 0x7fff) - 16384) / 20000.0f;
+    const double tau = 6.283185307179586;
+    for (int t = 0; t < N; t++)
+        for (int f = 0; f <= HG_MEL_FFT / 2; f++) {
+            double re = 0, im = 0;
+            for (int i = 0; i < HG_MEL_FFT; i++) {
+                int at = t * HG_MEL_HOP + i - HG_MEL_FFT / 2;
+                at = at < 0 ? -at : at >= LENGTH ? 2 * LENGTH - 2 - at : at;
+                double x = samples[at] * (0.5 - 0.5 * cos(tau * i / HG_MEL_FFT));
+                re += x * cos(tau * f * i / HG_MEL_FFT);
+                im -= x * sin(tau * f * i / HG_MEL_FFT);
+            }
+            power[t][f] = re * re + im * im;
+        }
+    double edges[BINS + 2], top = -99, top_mel = 15 + log(8.0) / (log(6.4) / 27);
+    for (int b = 0; b < BINS + 2; b++) {
+        double mel = top_mel * b / (BINS + 1);
+        edges[b] = mel < 15 ? mel * 200 / 3 : 1000 * pow(6.4, (mel - 15) / 27);
+    }
+    for (int b = 0; b < BINS; b++)
+        for (int t = 0; t < N; t++) {
+            double sum = 0;
+            for (int f = 0; f <= HG_MEL_FFT / 2; f++) {
+                double hz = 40.0 * f, up = (hz - edges[b]) / (edges[b + 1] - edges[b]),
+                       down = (edges[b + 2] - hz) / (edges[b + 2] - edges[b + 1]);
+                sum += fmax(0, fmin(up, down)) * 2 / (edges[b + 2] - edges[b]) * power[t][f];
+            }
+            want[b][t] = log10(fmax(sum, 1e-10));
+            top = fmax(top, want[b][t]);
+        }
+    hg_mel *m = NULL;
+    assert_int_equal(hg_mel_new(BINS, &m, NULL), HANGAR_OK);
+    hg_mel_window(m, samples, LENGTH, N, out);
+    for (int b = 0; b < BINS; b++)
+        for (int t = 0; t < N; t++)
+            near_to(out[b * N + t], (fmax(want[b][t], top - 8) + 4) / 4, 1e-5, "formula",
+                    (size_t)(b * N + t));
+    hg_mel_free(m);
+}
+
 static void silence_and_nonsense(void **state)
 {
     (void)state;
@@ -104,7 +153,8 @@ static void silence_and_nonsense(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(reference_clips), cmocka_unit_test(a_tone),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(reference_clips),
+                                       cmocka_unit_test(against_the_plain_formula), cmocka_unit_test(a_tone),
                                        cmocka_unit_test(silence_and_nonsense)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
