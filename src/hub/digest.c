@@ -321,10 +321,11 @@ static void unlink_proof(hg_proof **list, hg_proof *proof)
     }
 }
 
-void hg_prover_reset(hg_prover *p, hg_proof *proof)
+bool hg_prover_reset(hg_prover *p, hg_proof *proof)
 {
     pthread_mutex_lock(&p->mutex);
     while (proof->busy) pthread_cond_wait(&p->idle, &p->mutex);
+    bool published = proof->ended && proof->end == HG_PROOF_PUBLISHED;
     if (proof->queued) {
         unlink_proof(&p->first, proof);
         p->last = p->first;
@@ -337,12 +338,14 @@ void hg_prover_reset(hg_prover *p, hg_proof *proof)
         put_back(p, block);
     }
     proof->last = NULL;
-    proof->queued = proof->ended = false;
+    proof->queued = false;
+    proof->ended = published;
     proof->hashed = proof->flushed = 0;
     hg_hash_free(proof->hash);
     proof->hash = NULL;
     proof->err = (hangar_err){0};
     pthread_mutex_unlock(&p->mutex);
+    return published;
 }
 
 hg_proof *hg_prover_poll(hg_prover *p)

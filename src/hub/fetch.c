@@ -42,13 +42,35 @@ static void drop_streams(hg_fetch *f, hg_file *file)
         if (f->streams[i].file == file) hg_stream_drop(&f->streams[i]);
 }
 
+/* The file needs nothing more. */
+static void finish_file(hg_fetch *f, hg_file *file)
+{
+    for (size_t i = 0; i < f->open_count; i++) {
+        if (f->open[i] != file) continue;
+        memmove(&f->open[i], &f->open[i + 1], (f->open_count - i - 1) * sizeof(f->open[0]));
+        f->open_count--;
+        break;
+    }
+    file->state = HG_FILE_DONE;
+    f->finished++;
+    hg_partial_close(file, false);
+    hg_url_deinit(&file->direct);
+    hg_prover_reset(f->prover, &file->proof);
+    hg_job_item(f->net->job, file->want->path, file->want->size, file->want->size, "done");
+}
+
 void hg_fetch_restart(hg_fetch *f, hg_file *file, bool whole)
 {
     hangar_err err = {0};
     drop_streams(f, file);
     f->done -= file->covered;
     atomic_store(&file->proof.ready, 0);
-    hg_prover_reset(f->prover, &file->proof);
+    if (hg_prover_reset(f->prover, &file->proof)) {
+        f->done += file->covered;
+        file->want->fetched = true;
+        finish_file(f, file);
+        return;
+    }
     file->nudged = 0;
     file->probed = false;
     hangar_code code = hg_partial_restart(file, f->net->settings->range_size, whole || file->whole, &err);
@@ -187,23 +209,6 @@ static void tell(hg_fetch *f, double now, bool force)
 }
 
 /* ---- files ---- */
-
-/* The file needs nothing more. */
-static void finish_file(hg_fetch *f, hg_file *file)
-{
-    for (size_t i = 0; i < f->open_count; i++) {
-        if (f->open[i] != file) continue;
-        memmove(&f->open[i], &f->open[i + 1], (f->open_count - i - 1) * sizeof(f->open[0]));
-        f->open_count--;
-        break;
-    }
-    file->state = HG_FILE_DONE;
-    f->finished++;
-    hg_partial_close(file, false);
-    hg_url_deinit(&file->direct);
-    hg_prover_reset(f->prover, &file->proof);
-    hg_job_item(f->net->job, file->want->path, file->want->size, file->want->size, "done");
-}
 
 /* Tries to get a file's lock, and opens what there is of it. */
 static void open_file(hg_fetch *f, hg_file *file, double now)

@@ -144,7 +144,10 @@ static bool flush(hg_stream *s)
     return true;
 }
 
-/* The sink: bytes of a success. They are written in big pieces that end at round places, which file systems like best. */
+/*
+ * The sink: bytes of a success. They are written in big pieces that end at round places, which file systems like best;
+ * the last piece only when the answer has ended, so that a file cannot be proved while its server still sends more.
+ */
 static size_t take_bytes(hg_request *req, const char *bytes, size_t len)
 {
     hg_stream *s = req->ctx;
@@ -167,7 +170,7 @@ static size_t take_bytes(hg_request *req, const char *bytes, size_t len)
         bytes += n;
         left -= n;
         at += n;
-        if ((s->held == s->room || at % s->room == 0 || at == s->last->end) && !flush(s)) return 0;
+        if ((s->held == s->room || at % s->room == 0) && at < s->last->end && !flush(s)) return 0;
     }
     return len;
 }
