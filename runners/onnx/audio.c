@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Audio in a stream: libav reads the descriptor through pread (the cage has no files), decodes the best audio stream, and libswresample makes 16 kHz mono
- * floats of it. Memory is bounded by one packet and one frame. A damaged packet is passed over, as players do; a file without a single
- * sound sample, or with DAMAGED_MAX damaged packets in a row, is refused. Nothing else is ever opened: no playlists, no protocols.
+ * Audio in a stream: libav reads the descriptor through pread (the cage has no files), decodes the best audio
+ * stream, and libswresample makes 16 kHz mono floats of it. Memory is bounded by one packet and one frame. A
+ * damaged packet is passed over, as players do; a file without a single sound sample, or with DAMAGED_MAX
+ * damaged packets in a row, is refused. Nothing else is ever opened: no playlists, no protocols.
  */
 #include "runner.h"
 
@@ -170,7 +171,10 @@ double hg_audio_duration(const hg_audio *a)
     return d > 0 && d < (int64_t)HG_ONNX_AUDIO_MAX * AV_TIME_BASE * 2 ? (double)d / AV_TIME_BASE : 0;
 }
 
-/* Puts `count` samples of the file (NULL: nothing more, give what is left inside) through the resampler, into a->ready. */
+/*
+ * Puts `count` samples of the file (NULL: nothing more, give what is left inside) through the resampler, into
+ * a->ready.
+ */
 static hangar_code resample(hg_audio *a, const uint8_t **in, int count, hangar_err *err)
 {
     if (!a->swr) return HANGAR_OK;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The decoder of an encoder-decoder graph (decoder_model_merged) with its cache. Names as Optimum and transformers.js have them:
- * past_key_values.N.decoder|encoder.key|value in, present.N... out. The first step computes the encoder's keys and values and runs
- * with one row; later steps get them back, while the decoder's grow. What a step gave is fed to the next as it is, without a copy; only a
- * search with several beams copies rows.
+ * The decoder of an encoder-decoder graph (decoder_model_merged) with its cache. Names as Optimum and
+ * transformers.js have them: past_key_values.N.decoder|encoder.key|value in, present.N... out. The first step
+ * computes the encoder's keys and values and runs with one row; later steps get them back, while the decoder's
+ * grow. What a step gave is fed to the next as it is, without a copy; only a search with several beams copies
+ * rows.
  */
 #include "runner.h"
 

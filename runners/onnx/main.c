@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hangar-runner-onnx: holds the ONNX graphs of one model for hangar. Started by hangar with a socket as descriptor 3 (engine/wire.h); ends when the socket
- * closes, and with its parent. From the LOAD on it can read the model's files and nothing else (base/sandbox.h).
+ * hangar-runner-onnx: holds the ONNX graphs of one model for hangar. Started by hangar with a socket as
+ * descriptor 3 (engine/wire.h); ends when the socket closes, and with its parent. From the LOAD on it can read
+ * the model's files and nothing else (base/sandbox.h).
  */
 #include "runner.h"
 
@@ -23,7 +24,7 @@ static hangar_code on_load(hg_onnx *o, const hg_frame *frame)
 {
     hangar_err err = {0};
     if (o->loaded || o->graph_count > 0) hg_fail(&err, HANGAR_E_USAGE, "a model is loaded already");
-    else if (hg_onnx_load(o, hg_json_root(frame->doc), true, &err) == HANGAR_OK)
+    else if (hg_onnx_load(o, hg_json_root(frame->doc), &err) == HANGAR_OK)
         return hg_wire_send_doc(o->fd, HG_WIRE_READY, hg_onnx_ready(o), NULL, 0, NULL);
     return hg_wire_send_fail(o->fd, &err, NULL);
 }

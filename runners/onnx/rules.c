@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which tokens may come next, as Whisper was published and as transformers does it. Times come in pairs (end of one segment, begin of the next), never go
- * back, begin within the first `max_initial`; when all times together are likelier than the likeliest word, a time it is.
+ * Which tokens may come next, as Whisper was published and as transformers does it. Times come in pairs (end
+ * of one segment, begin of the next), never go back, begin within the first `max_initial`; when all times
+ * together are likelier than the likeliest word, a time it is.
  */
 #include "runner.h"
 

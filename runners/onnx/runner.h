@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The ONNX runner: the graphs of one model held by ONNX Runtime, answering the calls of engine/onnx_ops.h. One thread speaks to hangar; the engine
- * has its own. Everything that comes in a frame, and every tensor that a graph gives back, is checked before it is used.
+ * The ONNX runner: the graphs of one model held by ONNX Runtime, answering the calls of engine/onnx_ops.h. One
+ * thread speaks to hangar; the engine has its own. Everything that comes in a frame, and every tensor that a
+ * graph gives back, is checked before it is used.
  */
 #ifndef HG_RUNNER_ONNX_H
 #define HG_RUNNER_ONNX_H
@@ -60,8 +61,8 @@ hangar_code hg_onnx_init(hg_onnx *o, hangar_err *err);
 void hg_onnx_deinit(hg_onnx *o);
 /* The engine's own error as ours; frees the status. NULL = OK. */
 hangar_code hg_onnx_check(const hg_onnx *o, OrtStatus *status, const char *what, hangar_err *err);
-/* LOAD: locks itself in (not when `cage` is false: tests), maps the weights, makes the sessions. Sends TICKs on o->fd when it is not negative. */
-hangar_code hg_onnx_load(hg_onnx *o, const hg_jval *load, bool cage, hangar_err *err);
+/* LOAD: locks itself in, maps the weights, makes the sessions. Sends a TICK on o->fd for each. */
+hangar_code hg_onnx_load(hg_onnx *o, const hg_jval *load, hangar_err *err);
 /* The answer to LOAD; NULL when out of memory. */
 hg_jw *hg_onnx_ready(const hg_onnx *o);
 hg_graph *hg_onnx_graph(hg_onnx *o, const char *name, hangar_err *err); /* NULL: no such graph */
@@ -91,7 +92,10 @@ hangar_code hg_onnx_pack(const hg_onnx *o, OrtValue *const *values, const char *
 
 /* audio.c: any file that libav knows, as 16 kHz mono, in a stream */
 typedef struct hg_audio hg_audio;
-/* Reads from `fd` (borrowed, must outlive it; pread, so that its position does not matter). INVALID when it is no audio. */
+/*
+ * Reads from `fd` (borrowed, must outlive it; pread, so that its position does not matter). INVALID when it is
+ * no audio.
+ */
 hangar_code hg_audio_open(int fd, hg_audio **out, hangar_err *err);
 void hg_audio_close(hg_audio *a);
 /* Seconds that the file says it has; 0 = it does not say. */
@@ -119,8 +123,8 @@ typedef struct hg_decoder hg_decoder;
 hangar_code hg_decoder_new(hg_onnx *o, hg_graph *graph, OrtValue *hidden, hg_decoder **out, hangar_err *err);
 void hg_decoder_free(hg_decoder *d);
 /*
- * Feeds `each` tokens to every one of the rows of the batch ([rows][each]). *out_logits is [rows][each][vocab], borrowed until the next step. The first
- * step has one row.
+ * Feeds `each` tokens to every one of the rows of the batch ([rows][each]). *out_logits is
+ * [rows][each][vocab], borrowed until the next step. The first step has one row.
  */
 hangar_code hg_decoder_step(hg_decoder *d, const int64_t *ids, size_t each, const float **out_logits,
                             size_t *out_vocab, hangar_err *err);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Greedy search, and beam search with length-normalised scores (sum of log probabilities / number of tokens, the end included). Both ask the
- * same rules. A search ends when the end token wins, when no unfinished beam can beat the finished ones, or at max_tokens.
+ * Greedy search, and beam search with length-normalised scores (sum of log probabilities / number of tokens,
+ * the end included). Both ask the same rules. A search ends when the end token wins, when no unfinished beam
+ * can beat the finished ones, or at max_tokens.
  */
 #include "runner.h"
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From LOAD to READY. The order matters: the files that are needed are named by the frame, the runner locks itself in with nothing but them, and only
- * then looks at the first byte of the model. Weights that the frame lists by place are handed to the engine as they lie in the mapped file
- * (AddInitializer): mapping and values live as long as the session.
+ * From LOAD to READY. The order matters: the files that are needed are named by the frame, the runner locks
+ * itself in with nothing but them, and only then looks at the first byte of the model. Weights that the frame
+ * lists by place are handed to the engine as they lie in the mapped file (AddInitializer): mapping and values
+ * live as long as the session.
  */
 #include "runner.h"
 
@@ -49,8 +50,10 @@ hangar_code hg_onnx_init(hg_onnx *o, hangar_err *err)
     if (!o->api)
         return hg_fail(err, HANGAR_E_ENGINE, "ONNX Runtime %s is too old: API %d is needed",
                        OrtGetApiBase()->GetVersionString(), ORT_API_VERSION);
-    /* Without this, ONNX Runtime keeps a telemetry database and logs in the user's folders and would upload them; it decides that
-     * when the environment is made, so DisableTelemetryEvents alone comes too late. */
+    /*
+     * Without this, ONNX Runtime keeps a telemetry database and logs in the user's folders and would upload them;
+     * it decides that when the environment is made, so DisableTelemetryEvents alone comes too late.
+     */
     if (setenv("ORT_DISABLE_TELEMETRY", "1", 1) != 0) return hg_fail_memory(err);
     hangar_code code = hg_onnx_check(o,
                                      o->api->CreateEnvWithCustomLogger(on_log, NULL, ORT_LOGGING_LEVEL_ERROR,
@@ -294,7 +297,6 @@ static int usable_cpus(void)
 
 static void tell_progress(const hg_onnx *o, size_t done, size_t total)
 {
-    if (o->fd < 0) return;
     hg_jw *w = hg_jw_new();
     hg_jw_obj(w, NULL);
     hg_jw_u64(w, "done", done);
@@ -304,7 +306,7 @@ static void tell_progress(const hg_onnx *o, size_t done, size_t total)
     (void)code;
 }
 
-hangar_code hg_onnx_load(hg_onnx *o, const hg_jval *load, bool cage, hangar_err *err)
+hangar_code hg_onnx_load(hg_onnx *o, const hg_jval *load, hangar_err *err)
 {
     const hg_jval *files = hg_json_get(load, "files"), *graphs = hg_json_get(load, "graphs");
     const char *folder = hg_json_text(hg_json_get(load, "folder"));
@@ -315,7 +317,7 @@ hangar_code hg_onnx_load(hg_onnx *o, const hg_jval *load, bool cage, hangar_err 
         return hg_fail(err, HANGAR_E_INVALID, "a LOAD without folder and graphs, or with too many");
     o->threads = threads > 0 ? (int)threads : usable_cpus();
     o->prepack = hg_json_bool_or(hg_json_get(load, "prepack"), true);
-    hangar_code code = cage ? enter_cage(o, folder, files, err) : HANGAR_OK;
+    hangar_code code = enter_cage(o, folder, files, err);
     if (code == HANGAR_OK) code = map_files(o, files, err);
     for (hg_json_iter it = hg_json_iter_of(graphs); code == HANGAR_OK && hg_json_next(&it);) {
         code = graph_load(o, it.val, err);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Speech to tokens, window by window. A window is as long as the model's encoder (30 s); it is filled from the stream, made into features (normalised by
- * itself, as if it were alone), encoded, and decoded. With times, the next window begins where the last complete segment ended, as Whisper was
- * published; without, right behind. A window in which the model hears nobody (no_speech over NO_SPEECH and an answer it does not believe in itself)
- * has no segments. Between all steps hangar may cancel.
+ * Speech to tokens, window by window. A window is as long as the model's encoder (30 s); it is filled from the
+ * stream, made into features (normalised by itself, as if it were alone), encoded, and decoded. With times,
+ * the next window begins where the last complete segment ended, as Whisper was published; without, right
+ * behind. A window in which the model hears nobody (no_speech over NO_SPEECH and an answer it does not believe
+ * in itself) has no segments. Between all steps hangar may cancel.
  */
 #include "runner.h"
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Invariant: whoever holds an hg_proc is the only one that reaps its child, and the child's process group is killed before the child is reaped,
- * so that its number cannot have gone to somebody else.
+ * Invariant: whoever holds an hg_proc is the only one that reaps its child, and the child's process group is
+ * killed before the child is reaped, so that its number cannot have gone to somebody else.
  *
- * Threads: PR_SET_PDEATHSIG fires when the *thread* that forked ends. Children are therefore forked by one thread of hangar's own that lives as
- * long as the process; callers wait for it. Each child has a second thread here that drains its output, so that a child that prints a lot never
- * blocks. An hg_proc itself belongs to one thread at a time.
+ * Threads: PR_SET_PDEATHSIG fires when the *thread* that forked ends. Children are therefore forked by one
+ * thread of hangar's own that lives as long as the process; callers wait for it. Each child has a second
+ * thread here that drains its output, so that a child that prints a lot never blocks. An hg_proc itself
+ * belongs to one thread at a time.
  *
  * Failure: the child reports why it could not become the program over a pipe that a successful exec closes.
  */
@@ -192,7 +193,10 @@ static hangar_code spawn(launch *l, hangar_err *err)
 
 /* ---- environment ---- */
 
-/* The variables that a child gets from hangar's own environment. A name that ends in _ or * stands for all that begin so. */
+/*
+ * The variables that a child gets from hangar's own environment. A name that ends in _ or * stands for all
+ * that begin so.
+ */
 static bool env_wanted(const char *entry)
 {
     static const char *const names[] = {"PATH=",          "HOME=",         "LANG=",        "LC_ALL=",
@@ -393,7 +397,10 @@ int hg_proc_fd(const hg_proc *p)
 
 /* ---- end ---- */
 
-/* Has the drain take what the child left in the pipe, and ends it: afterwards the tail holds the child's last words. */
+/*
+ * Has the drain take what the child left in the pipe, and ends it: afterwards the tail holds the child's last
+ * words.
+ */
 static void drain_end(hg_proc *p)
 {
     uint64_t one = 1;

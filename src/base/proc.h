@@ -19,11 +19,15 @@
 #define HG_PROC_TAIL 4096
 
 typedef struct hg_proc_spec {
-    const char *const *argv;     /* argv[0] is the program's path; NULL-terminated                                     */
-    const char *const *env;      /* NULL = a fixed small set taken over from the parent (PATH, HOME, LANG, TMPDIR, OMP_*) */
-    uint64_t memory_limit;       /* bytes of address space; 0 = none                                                   */
-    uint64_t cpu_seconds;        /* 0 = none                                                                           */
-    int nice;                    /* added niceness; 0 = as the parent                                                  */
+    const char *const
+        *argv; /* argv[0] is the program's path; NULL-terminated                                     */
+    const char *const
+        *env; /* NULL = a fixed small set taken over from the parent (PATH, HOME, LANG, TMPDIR, OMP_*) */
+    uint64_t
+        memory_limit; /* bytes of address space; 0 = none                                                   */
+    uint64_t
+        cpu_seconds; /* 0 = none                                                                           */
+    int nice;        /* added niceness; 0 = as the parent                                                  */
 } hg_proc_spec;
 
 typedef struct hg_proc hg_proc;
@@ -36,10 +40,15 @@ int hg_proc_fd(const hg_proc *p);
 const char *hg_proc_tail(hg_proc *p);
 /* Non-blocking look: true once it has ended (then reaped). */
 bool hg_proc_ended(hg_proc *p);
-/* How it ended, in words of one line ("exit code 3", "killed by SIGSEGV"), into buf. Peak memory in bytes and CPU seconds may be
- * asked for (NULL = not wanted). Only after it has ended. */
+/*
+ * How it ended, in words of one line ("exit code 3", "killed by SIGSEGV"), into buf. Peak memory in bytes and
+ * CPU seconds may be asked for (NULL = not wanted). Only after it has ended.
+ */
 void hg_proc_how(const hg_proc *p, char *buf, size_t len, uint64_t *out_peak, double *out_cpu);
-/* Closes the socket, waits `grace` seconds for it to go, then kills its whole group; reaps and frees. NULL is fine. */
+/*
+ * Closes the socket, waits `grace` seconds for it to go, then kills its whole group; reaps and frees. NULL is
+ * fine.
+ */
 void hg_proc_end(hg_proc *p, double grace);
 
 /* For the child's main(): ends it with its parent. Call first. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Two locks. Landlock takes away every file but the named ones; it binds the calling thread and those made later, so a runner enters
- * before its engine starts threads. seccomp takes away the system calls that reach out of the process; it is put on all threads at once. The
- * filter names what is forbidden and allows the rest: an engine's libraries change too much for the opposite.
+ * Two locks. Landlock takes away every file but the named ones; it binds the calling thread and those made
+ * later, so a runner enters before its engine starts threads. seccomp takes away the system calls that reach
+ * out of the process; it is put on all threads at once. The filter names what is forbidden and allows the
+ * rest: an engine's libraries change too much for the opposite.
  */
 #include "base/sandbox.h"
 

@@ -2,25 +2,32 @@
 /*
  * The ONNX runner's words (frames: engine/wire.h). Nothing to link: names and shapes only. A tensor is described by
  *   {"name","dtype":"F32"|"F16"|"F64"|"I8"|"U8"|"I16"|"I32"|"I64"|"BOOL","shape":[...],"offset","bytes"}
- * where offset and bytes lie in the frame's binary part; `bytes` is exactly what dtype and shape say, 0 for an empty tensor.
+ * where offset and bytes lie in the frame's binary part; `bytes` is exactly what dtype and shape say, 0 for an
+ * empty tensor.
  *
- * LOAD  {"folder","files":[...],"graphs":[{"name","path","initializers":[{"name","file","offset","bytes","dtype","shape"}]}],
+ * LOAD  {"folder","files":[...],"graphs":[{"name","path","initializers":[
+ *          {"name","file","offset","bytes","dtype","shape"}]}],
  *        "threads": 0 = all usable, "prepack": false = weights stay mapped and are not packed anew (default true)}
- *        "initializers" may be left out. The runner reads only "folder" and "files"; before it reads the first it locks itself in.
- * READY {"version","sandbox":level,"graphs":[{"name","inputs":[{"name","dtype","shape"}],"outputs":[...]}]}; -1 = any length
+ *        "initializers" may be left out. The runner reads only "folder" and "files"; before it reads the first
+ *        it locks itself in.
+ * READY {"version","sandbox":level,"graphs":[{"name","inputs":[{"name","dtype","shape"}],"outputs":[...]}]};
+ *        -1 in a shape = any length
  *
- * CALL  {"op":"run","graph","inputs":[tensor...],"outputs":["logits",...]}    outputs left out or empty = all of them
+ * CALL  {"op":"run","graph","inputs":[tensor...],"outputs":["logits",...]}; no outputs = all of them
  * DONE  {"outputs":[tensor...],"seconds"} + the bytes; offsets are multiples of 64
  *
- * CALL  {"op":"encode","samples","mels","frames"} + float samples at 16 kHz   features and encoder of one Whisper window, for tests
+ * CALL  {"op":"encode","mels","frames"} + float samples at 16 kHz: features and encoder of one Whisper window
  * DONE  {"outputs":[tensor "input_features", tensor "last_hidden_state"]} + the bytes
  *
- * CALL  {"op":"transcribe","mels","frames","start","eos","no_timestamps","no_speech","max_tokens","max_initial_timestamp",
- *        "suppress":[ids],"begin_suppress":[ids],"languages":[ids],"language":id,"task":id,"beams","timestamps"} + a descriptor
- *        with the audio file. An id of -1 = none: language -1 with `languages` given = find out. With timestamps, and for audio longer than one
- *        window when no_timestamps is known, the model is asked for times. `frames` are 10 ms each (3000).
- * PIECE {"window","language","no_speech","segments":[{"start","end","tokens":[ids]}]}   one per window; times in seconds of the file
- * TICK  {"done","total"}   milliseconds of audio
+ * CALL  {"op":"transcribe","mels","frames","start","eos","no_timestamps","no_speech","max_tokens",
+ *        "max_initial_timestamp","suppress":[ids],"begin_suppress":[ids],"languages":[ids],"language":id,
+ *        "task":id,"beams","timestamps"} + a descriptor of the audio file.
+ *        An id of -1 = none; language -1 with `languages` given = find out. `frames` are 10 ms each (3000).
+ *        With timestamps, and for audio longer than one window when no_timestamps is known, the model is asked
+ *        for times.
+ * PIECE {"window","language","no_speech","segments":[{"start","end","tokens":[ids]}]}, one per window; times in
+ *        seconds of the file
+ * TICK  {"done","total"}: milliseconds of audio
  * DONE  {"duration","windows","seconds"}
  */
 #ifndef HG_ENGINE_ONNX_OPS_H

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The supervisor of one child. Everything happens on the caller's thread: it waits for frames in short slices and looks between them whether
- * the job was cancelled. A runner that broke the rules (gone, silent, nonsense) is ended at once and for good; the words of the error are
- * made from how it ended and from what it printed last. A cancelled call is given CANCEL_GRACE to come to its end; the model stays loaded
- * when it does.
+ * The supervisor of one child. Everything happens on the caller's thread: it waits for frames in short slices
+ * and looks between them whether the job was cancelled. A runner that broke the rules (gone, silent, nonsense)
+ * is ended at once and for good; the words of the error are made from how it ended and from what it printed
+ * last. A cancelled call is given CANCEL_GRACE to come to its end; the model stays loaded when it does.
  */
 #include "engine/runner.h"
 
@@ -106,8 +106,9 @@ static hangar_code out_of_turn(hg_runner *r, const hg_frame *frame, hangar_err *
 }
 
 /*
- * The next frame. TIMEOUT words name the seconds. *stop is asked about every SLICE_MS: when the job is cancelled, CANCELLED is returned with
- * the runner untouched, unless `deaf`. All other failures have ended the runner.
+ * The next frame. TIMEOUT words name the seconds. *stop is asked about every SLICE_MS: when the job is
+ * cancelled, CANCELLED is returned with the runner untouched, unless `deaf`. All other failures have ended the
+ * runner.
  */
 static hangar_code next_frame(hg_runner *r, double seconds, hangar_job *job, bool deaf, hg_frame *out,
                               hangar_err *err)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A runner seen from hangar: one child process that holds one model. States: STARTING -> LOADING -> READY <-> BUSY -> ENDED; each move goes
- * through one function that logs it. A runner that crashes, hangs (no frame within its deadline) or speaks nonsense is killed with its group; the
- * error says so in one line with the last words it printed. TICKs with a total become TOTAL events of the job.
+ * A runner seen from hangar: one child process that holds one model. States: STARTING -> LOADING -> READY <->
+ * BUSY -> ENDED; each move goes through one function that logs it. A runner that crashes, hangs (no frame
+ * within its deadline) or speaks nonsense is killed with its group; the error says so in one line with the
+ * last words it printed. TICKs with a total become TOTAL events of the job.
  */
 #ifndef HG_ENGINE_RUNNER_H
 #define HG_ENGINE_RUNNER_H
@@ -20,8 +21,10 @@ typedef struct hg_engine {
 } hg_engine;
 const hg_engine *hg_engine_get(const char *name); /* NULL when unknown */
 const hg_engine *const *hg_engine_all(void);      /* NULL-terminated */
-/* Where the runner programs are: $HANGAR_RUNNERS, else beside the program or library, else ../lib/hangar from there. The caller's path of the
- * program; NOT_FOUND with what to do. */
+/*
+ * Where the runner programs are: $HANGAR_RUNNERS, else beside the program or library, else ../lib/hangar from
+ * there. The caller's path of the program; NOT_FOUND with what to do.
+ */
 hangar_code hg_engine_program(const hg_engine *engine, char **out_path, hangar_err *err);
 
 typedef struct hg_runner hg_runner;
@@ -31,7 +34,10 @@ typedef struct hg_runner_options {
     double step_timeout; /* seconds without any frame during a call */
 } hg_runner_options;
 
-/* Starts the engine's program and has it load: `load` is the LOAD frame's JSON. *out_ready may be NULL; else it gets the READY frame (deinit it). */
+/*
+ * Starts the engine's program and has it load: `load` is the LOAD frame's JSON. *out_ready may be NULL; else
+ * it gets the READY frame (deinit it).
+ */
 hangar_code hg_runner_start(const hg_engine *engine, const hg_runner_options *options, hg_str load,
                             hangar_job *job, hg_runner **out, hg_frame *out_ready, hangar_err *err);
 /* A PIECE of a running call; borrowed until it returns. A code other than OK cancels the call. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Frames in and out. The socket is used with MSG_DONTWAIT and poll, so that it makes no difference whether it blocks, and no call hangs for
- * longer than its caller said. A frame's lengths are checked before anything is allocated; a descriptor that nobody announced is closed.
+ * Frames in and out. The socket is used with MSG_DONTWAIT and poll, so that it makes no difference whether it
+ * blocks, and no call hangs for longer than its caller said. A frame's lengths are checked before anything is
+ * allocated; a descriptor that nobody announced is closed.
  */
 #include "engine/wire.h"
 

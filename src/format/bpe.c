@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The alphabet of byte-level BPE: each byte is written as one printable character. The 188 bytes that are printable in Latin-1 (33-126, 161-172, 174-255)
- * stand for themselves; the other 68 follow in order from U+0100.
+ * The alphabet of byte-level BPE: each byte is written as one printable character. The 188 bytes that are
+ * printable in Latin-1 (33-126, 161-172, 174-255) stand for themselves; the other 68 follow in order from
+ * U+0100.
  */
 #include "format/tokenizer_inner.h"
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The 400 real samples of a frame are taken as 200 complex ones, transformed by a decimation in time (200 = 2^3 * 5^2, one radix per
- * level), and taken apart into the 201 bins of the real transform. Doubles throughout: the transform is a small part of the work, and the
- * logarithm of a nearly empty bin shows every rounding.
+ * The 400 real samples of a frame are taken as 200 complex ones, transformed by a decimation in time (200 =
+ * 2^3 * 5^2, one radix per level), and taken apart into the 201 bins of the real transform. Doubles
+ * throughout: the transform is a small part of the work, and the logarithm of a nearly empty bin shows every
+ * rounding.
  */
 #include "format/mel.h"
 
@@ -94,7 +95,10 @@ static inline cplx mul(cplx a, cplx b)
     return (cplx){a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re};
 }
 
-/* The transform of n values `step` apart. turn[k * 400 / n] is the n-th root to the k. Radix 5 while it divides, then 2: depth 5. */
+/*
+ * The transform of n values `step` apart. turn[k * 400 / n] is the n-th root to the k. Radix 5 while it
+ * divides, then 2: depth 5.
+ */
 static void transform(const hg_mel *m, const cplx *in, cplx *out, int n, int step)
 {
     if (n == 1) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The vocabulary: tokens by id, and their ids sorted by text for lookups by bisection (no hash that a hostile file could make collide). Added tokens
- * are cut out of a text first, the longest that fits at each place; what lies between goes to the model's own algorithm.
+ * The vocabulary: tokens by id, and their ids sorted by text for lookups by bisection (no hash that a hostile
+ * file could make collide). Added tokens are cut out of a text first, the longest that fits at each place;
+ * what lies between goes to the model's own algorithm.
  */
 #include "format/tokenizer_inner.h"
 

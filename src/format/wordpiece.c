@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * BERT's way from text to pieces: clean, set CJK characters apart, take accents off (NFD without marks), lower the case; cut at white space and
- * around punctuation; then the longest known piece from the left, again and again, "##" before all but the first. A word with a part that
- * no piece fits is unknown as a whole. Character properties come from utf8proc, the only place that knows it.
+ * BERT's way from text to pieces: clean, set CJK characters apart, take accents off (NFD without marks), lower
+ * the case; cut at white space and around punctuation; then the longest known piece from the left, again and
+ * again, "##" before all but the first. A word with a part that no piece fits is unknown as a whole. Character
+ * properties come from utf8proc, the only place that knows it.
  */
 #include "format/tokenizer_inner.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hangar_embed: texts to tokens, in batches to the encoder, hidden states to one vector each. Texts are sorted by length so that a batch has little
- * padding, and a batch holds at most BATCH_TOKENS tokens (a single longer text is a batch of its own). Sums are made in double.
+ * hangar_embed: texts to tokens, in batches to the encoder, hidden states to one vector each. Texts are sorted
+ * by length so that a batch has little padding, and a batch holds at most BATCH_TOKENS tokens (a single longer
+ * text is a batch of its own). Sums are made in double.
  */
 #include "base/mem.h"
 #include "engine/onnx_ops.h"

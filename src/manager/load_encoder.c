@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Loader for BERT-style encoders in safetensors. How hidden states become a vector is what the repository declares in modules.json, as
- * sentence-transformers reads it: a Transformer, a Pooling with its config.json, perhaps Normalize. A declared folder that is not there is
- * no error: Normalize needs none, and Pooling without one is the mean. A repository that declares nothing gets the mean, not normalised, as there.
- * A module of another kind (Dense, ...) is refused by name.
+ * Loader for BERT-style encoders in safetensors. How hidden states become a vector is what the repository
+ * declares in modules.json, as sentence-transformers reads it: a Transformer, a Pooling with its config.json,
+ * perhaps Normalize. A declared folder that is not there is no error: Normalize needs none, and Pooling
+ * without one is the mean. A repository that declares nothing gets the mean, not normalised, as there. A
+ * module of another kind (Dense, ...) is refused by name.
  */
 #include "manager/load_encoder.h"
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A loaded encoder: how it wants its texts, and how hidden states become one vector. Made by load_encoder.c, used by embed.c. */
+/*
+ * A loaded encoder: how it wants its texts, and how hidden states become one vector. Made by load_encoder.c,
+ * used by embed.c.
+ */
 #ifndef HG_MANAGER_LOAD_ENCODER_H
 #define HG_MANAGER_LOAD_ENCODER_H
 

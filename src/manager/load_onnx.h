@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the loaders of the ONNX engine share: from a snapshot to a runner that holds its graphs. For the manager's own files only. */
+/*
+ * What the loaders of the ONNX engine share: from a snapshot to a runner that holds its graphs. For the
+ * manager's own files only.
+ */
 #ifndef HG_MANAGER_LOAD_ONNX_H
 #define HG_MANAGER_LOAD_ONNX_H
 
@@ -7,8 +10,10 @@
 #include "format/tokenizer.h"
 #include "manager/loaded.h"
 
-/* Opens the converted form of m->snap, converting first when there is none or it is damaged, and starts m->runner with it. *out_ready may be
- * NULL; else it gets the READY frame (deinit it). */
+/*
+ * Opens the converted form of m->snap, converting first when there is none or it is damaged, and starts
+ * m->runner with it. *out_ready may be NULL; else it gets the READY frame (deinit it).
+ */
 hangar_code hg_load_onnx(hangar_model *m, hangar_job *job, hg_frame *out_ready, hangar_err *err);
 /* A JSON file of the snapshot. OK with *out NULL when it has no such file. */
 hangar_code hg_load_json(const hg_snapshot *snap, const char *path, hg_json **out, hangar_err *err);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Loader for Whisper in safetensors. Which token means what comes from generation_config.json where it says so, else from the names of the
- * tokens themselves (<|en|>, <|transcribe|>, ...), so that checkpoints with and without that file work. A setting of the sound
- * features that is not the one Whisper was published with is refused by name.
+ * Loader for Whisper in safetensors. Which token means what comes from generation_config.json where it says
+ * so, else from the names of the tokens themselves (<|en|>, <|transcribe|>, ...), so that checkpoints with and
+ * without that file work. A setting of the sound features that is not the one Whisper was published with is
+ * refused by name.
  */
 #include "manager/load_whisper.h"
 
@@ -82,7 +83,10 @@ static hangar_code add_language(hg_whisper *w, size_t *cap, hg_str name, int64_t
     return HANGAR_OK;
 }
 
-/* lang_to_id, else the tokens between <|startoftranscript|> and <|translate|>: so all published vocabularies are laid out. */
+/*
+ * lang_to_id, else the tokens between <|startoftranscript|> and <|translate|>: so all published vocabularies
+ * are laid out.
+ */
 static hangar_code read_languages(hg_whisper *w, hangar_err *err)
 {
     size_t cap = 0;

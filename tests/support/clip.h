@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The shipped 16-bit mono WAV clips and the reference values of the shipped models, for tests. Ends the program when one is not there. */
+/*
+ * The shipped 16-bit mono WAV clips and the reference values of the shipped models, for tests. Ends the
+ * program when one is not there.
+ */
 #ifndef HG_TEST_CLIP_H
 #define HG_TEST_CLIP_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The supervisor against runners that behave and runners that do not. This program plays the runner itself: linked into a folder under the
- * name that the engine asks for, it does what the name after "bad-" says.
+ * The supervisor against runners that behave and runners that do not. This program plays the runner itself:
+ * linked into a folder under the name that the engine asks for, it does what the name after "bad-" says.
  */
 #include "base/clock.h"
 #include "base/proc.h"
@@ -425,7 +425,7 @@ int main(int argc, char **argv)
     if (!getcwd(here, sizeof here)) return 1;
     setenv("HANGAR_RUNNERS", here, 1);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(dies_with_hangar), /* first: it forks, and thread sanitizers want that before there are threads */
+        cmocka_unit_test(dies_with_hangar), /* first: it forks, and must not once there are threads */
         cmocka_unit_test(the_table),          cmocka_unit_test(works),
         cmocka_unit_test(the_wrong_program),  cmocka_unit_test(dies_before_and_during_the_load),
         cmocka_unit_test(dies_in_a_call),     cmocka_unit_test(hangs),

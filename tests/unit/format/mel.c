@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Features against the values that the reference implementation gives for the shipped clips, and what the formula promises. */
+/*
+ * Features against the values that the reference implementation gives for the shipped clips, and what the
+ * formula promises.
+ */
 #include "format/mel.h"
 
 #include "clip.h"
@@ -85,7 +88,10 @@ static void a_tone(void **state)
     }
 }
 
-/* The formula written down once more, as slowly as it stands in the header: every value of a window that is full of sound to both its ends. */
+/*
+ * The formula written down once more, as slowly as it stands in the header: every value of a window that is
+ * full of sound to both its ends.
+ */
 static void against_the_plain_formula(void **state)
 {
     (void)state;

@@ -174,7 +174,9 @@ static void decodes_bytes(void **state)
         assert_int_equal(hg_tokenizer_decode(both[k], ids, HG_LEN(ids), &out, NULL), HANGAR_OK);
         hg_str text = hg_str_trim(hg_buf_view(&out));
         assert_true(hg_str_eq(text, HG_STR("five seven one four")));
-        /* half a character is replaced; the halves of one in two tokens are joined. C3 is written U+00C3, A9 U+00A9 */
+        /*
+         * half a character is replaced; the halves of one in two tokens are joined. C3 is written U+00C3, A9 U+00A9
+         */
         int64_t c3 = hg_tokenizer_id(both[k], "\xc3\x83"), a9 = hg_tokenizer_id(both[k], "\xc2\xa9");
         assert_true(c3 >= 0 && a9 >= 0);
         const int64_t halves[] = {c3, a9, c3};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The searches over a decoder that is a table: tokens 0, 1, 2, end 3, start 4. "0 end" is the likeliest answer of the first glance, "1 2 2 2 end" the better
- * one per token.
+ * The searches over a decoder that is a table: tokens 0, 1, 2, end 3, start 4. "0 end" is the likeliest answer
+ * of the first glance, "1 2 2 2 end" the better one per token.
  */
 #include "runner.h"
 
