@@ -11,6 +11,8 @@
 #include <sched.h>
 #include <stdlib.h>
 
+#define ONE_THREAD_BYTES ((uint64_t)32 << 20) /* a model smaller than that is read in a few milliseconds by one */
+
 /* How many processors this process may use. */
 static int32_t usable_threads(void)
 {
@@ -68,6 +70,8 @@ hangar_code hg_llama_load(hg_llama *l, const hg_jval *load, hangar_err *err)
     l->vocab = llama_model_get_vocab(l->model);
     int64_t threads = hg_json_i64_or(hg_json_get(load, "threads"), 0);
     l->threads = threads > 0 && threads <= 1024 ? (int32_t)threads : usable_threads();
+    /* Threads of llama.cpp wait for one another by spinning: on a busy machine that costs a small model far more than a second one gives. */
+    if (threads <= 0 && llama_model_size(l->model) < ONE_THREAD_BYTES) l->threads = 1;
     if (!llama_model_has_decoder(l->model) || llama_model_has_encoder(l->model))
         return hg_fail(err, HANGAR_E_UNSUPPORTED, "this model does not generate text from text alone");
     return HANGAR_OK;

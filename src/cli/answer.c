@@ -116,7 +116,7 @@ static hangar_code compose(const hg_answer *a, const hg_jval *doc, bool event, b
 
 static void print_json(hg_cli *cli, hg_answer *a, hangar_err *err)
 {
-    bool event = a->verb && a->verb->flags & HG_VERB_PROGRESS;
+    bool event = a->verb && a->verb->flags & HG_VERB_EVENTS;
     bool pretty = cli->term.out && !event;
     hg_json_limits limits = {.bytes = DOCUMENT_MAX};
     hg_json *doc = NULL;

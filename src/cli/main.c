@@ -79,7 +79,7 @@ static void all_params(const hg_verb *verb, hg_param out[PARAMS_MAX])
         out[n++] = (hg_param){.name = "json",
                               .type = HG_FLAG,
                               .at = common_at(verb) + offsetof(common, json),
-                              .help = verb->flags & HG_VERB_PROGRESS
+                              .help = verb->flags & HG_VERB_EVENTS
                                           ? "one JSON object per event, then the result, for programs"
                                           : "the result as JSON, for programs"};
     out[n++] = (hg_param){.name = "help",
@@ -102,7 +102,7 @@ static bool has_word(int argc, char *const *argv, const char *word)
 
 static hg_render_mode render_mode(const hg_cli *cli, const hg_verb *verb)
 {
-    if (cli->json) return verb->flags & HG_VERB_PROGRESS ? HG_RENDER_JSON : HG_RENDER_QUIET;
+    if (cli->json) return verb->flags & HG_VERB_EVENTS ? HG_RENDER_JSON : HG_RENDER_QUIET;
     if (!(verb->flags & HG_VERB_PROGRESS)) return HG_RENDER_TEXT;
     return cli->term.err && cli->term.colour_err ? HG_RENDER_BARS : HG_RENDER_LINES;
 }

@@ -2,7 +2,7 @@
 /*
  * The llama runner's words (frames: engine/wire.h). Nothing to link: names and shapes only.
  *
- * LOAD  {"model": absolute path of the (first) GGUF file, "threads": 0 = all usable}
+ * LOAD  {"model": absolute path of the (first) GGUF file, "threads": 0 = all usable, one for a tiny model}
  * READY {"description", "parameters", "bytes", "context_trained", "vocabulary", "has_template"}
  * CALL  {"op":"generate", "messages":[{"role","content"}...] or "prompt": text as it is,
  *        "temperature","top_p","min_p","top_k","repeat_penalty","max_tokens","seed" (negative = random),

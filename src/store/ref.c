@@ -38,7 +38,7 @@ hangar_code hg_repo_check(hg_str repo, hangar_err *err)
     if (!fault) return HANGAR_OK;
     char shown[128];
     hg_escape(repo, shown, sizeof shown);
-    return hg_fail(err, HANGAR_E_INVALID, "the repository name '%s' %s", shown, fault);
+    return hg_fail(err, HANGAR_E_USAGE, "the repository name '%s' %s", shown, fault);
 }
 
 /* The rule that a revision breaks beyond those of a path, or NULL. */
@@ -84,7 +84,11 @@ hangar_code hg_ref_parse(const char *text, hg_ref *out, hangar_err *err)
     hangar_code code = hg_repo_check(head, err);
     if (code == HANGAR_OK && has_rev) code = hg_revision_check(rev, err);
     if (code == HANGAR_OK && has_file) code = hg_path_check(file, err);
-    if (code != HANGAR_OK) return code;
+    if (code != HANGAR_OK) {
+        /* A name that somebody gave is wrong usage, not damaged data. */
+        if (err) err->code = HANGAR_E_USAGE;
+        return HANGAR_E_USAGE;
+    }
     snprintf(out->repo, sizeof out->repo, "%.*s", HG_STR_ARG(head));
     if (has_rev) snprintf(out->revision, sizeof out->revision, "%.*s", HG_STR_ARG(rev));
     if (has_file) snprintf(out->file, sizeof out->file, "%.*s", HG_STR_ARG(file));

@@ -32,7 +32,7 @@ typedef struct hg_ref {
     char file[1025];                /* "" when none was given     */
     bool explicit_revision;
 } hg_ref;
-/* INVALID/USAGE with the rule that is broken. Repository names as in hub-protocol: at most two parts of [A-Za-z0-9_.-], not starting or
+/* USAGE with the rule that is broken. Repository names as in hub-protocol: at most two parts of [A-Za-z0-9_.-], not starting or
  * ending with - or ., no "--", no "..", not ending in .git. Revisions: no "..", no control characters, clean as a path. */
 hangar_code hg_ref_parse(const char *text, hg_ref *out, hangar_err *err);
 hangar_code hg_repo_check(hg_str repo, hangar_err *err);

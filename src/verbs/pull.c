@@ -128,7 +128,7 @@ const hg_verb hg_verb_pull = {
     .examples = examples,
     .params = params,
     .args_size = sizeof(pull_args),
-    .flags = HG_VERB_PROGRESS | HG_VERB_BYTES,
+    .flags = HG_VERB_PROGRESS | HG_VERB_BYTES | HG_VERB_EVENTS,
     .run = run,
     .show = show,
 };

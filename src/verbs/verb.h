@@ -43,9 +43,10 @@ typedef struct hg_example {
 enum {
     HG_VERB_NO_HANDLE = 1, /* needs no opened hangar                                    */
     HG_VERB_STREAMS = 2,   /* its TEXT events are the answer: shown as they come        */
-    HG_VERB_PROGRESS = 4,  /* long work: bars on a terminal, lines or JSON events else  */
+    HG_VERB_PROGRESS = 4,  /* long work: bars on a terminal, lines else                 */
     HG_VERB_NO_JSON = 8,   /* has no document                                           */
     HG_VERB_BYTES = 16,    /* its progress counts bytes; else steps                     */
+    HG_VERB_EVENTS = 32,   /* with --json one event per line, the result as the last    */
 };
 
 struct hg_verb {

@@ -159,7 +159,7 @@ static void test_list_exists_remove(void **state)
     assert_int_equal(hangar_model_exists(h, "local/tiny-chat-gguf:tiny-chat-F16.gguf", NULL), HANGAR_OK);
     assert_int_equal(hangar_model_exists(h, "local/tiny-chat-gguf:none.gguf", &err), HANGAR_E_NOT_FOUND);
     assert_int_equal(hangar_model_exists(h, "local/none", &err), HANGAR_E_NOT_FOUND);
-    assert_int_equal(hangar_model_exists(h, "../x", &err), HANGAR_E_INVALID);
+    assert_int_equal(hangar_model_exists(h, "../x", &err), HANGAR_E_USAGE);
     assert_int_equal(hangar_model_list(h, &json, &err), HANGAR_OK);
     hg_json *doc = parse(json);
     const hg_jval *models = hg_json_get(hg_json_root(doc), "models");
