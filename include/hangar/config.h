@@ -21,7 +21,8 @@ HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_config_show(hangar *h, char **ou
  * line: {"file","ok","problems":[{"line","column","key","message"}]}. Problems are the result INVALID, with
  * out_json filled. Needs no opened hangar.
  */
-HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_config_check(const char *file, char **out_json, hangar_err *err);
+HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_config_check(const char *file, char **out_json,
+                                                             hangar_err *err);
 
 #ifdef __cplusplus
 }

@@ -44,15 +44,11 @@ typedef struct hangar_generate_options {
     int context_length;      /* tokens; 0 = what the model was trained with, at most 8192           */
     bool raw;                /* the prompt as it is, without the model's chat template              */
 } hangar_generate_options;
-#define HANGAR_GENERATE_OPTIONS_INIT                                                                          \
-    {.size = sizeof(hangar_generate_options),                                                                 \
-     .temperature = 0.8,                                                                                      \
-     .top_p = 0.95,                                                                                           \
-     .min_p = 0.05,                                                                                           \
-     .top_k = 40,                                                                                             \
-     .repeat_penalty = 1.0,                                                                                   \
-     .max_tokens = 512,                                                                                       \
-     .seed = -1}
+#define HANGAR_GENERATE_OPTIONS_INIT                                                               \
+    {                                                                                              \
+        .size = sizeof(hangar_generate_options), .temperature = 0.8, .top_p = 0.95, .min_p = 0.05, \
+        .top_k = 40, .repeat_penalty = 1.0, .max_tokens = 512, .seed = -1                          \
+    }
 
 /*
  * Answers a conversation (count messages). The pieces arrive as TEXT events of `job`. out_json (may be
@@ -70,7 +66,10 @@ typedef struct hangar_transcribe_options {
     int beams;            /* 1 (default, greedy) .. 16                          */
     bool timestamps;      /* ask the model for the times of its segments        */
 } hangar_transcribe_options;
-#define HANGAR_TRANSCRIBE_OPTIONS_INIT {.size = sizeof(hangar_transcribe_options), .beams = 1}
+#define HANGAR_TRANSCRIBE_OPTIONS_INIT                        \
+    {                                                         \
+        .size = sizeof(hangar_transcribe_options), .beams = 1 \
+    }
 
 /*
  * Transcribes one audio file of any format that libav reads, any length. Events: TOTAL in milliseconds of
@@ -78,15 +77,16 @@ typedef struct hangar_transcribe_options {
  * "end","text","tokens"}],"tokens":[ids],"seconds"}; times in seconds.
  */
 HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_transcribe(hangar_model *model, const char *file,
-                                                           const hangar_transcribe_options *options, hangar_job *job,
-                                                           char **out_json, hangar_err *err);
+                                                           const hangar_transcribe_options *options,
+                                                           hangar_job *job, char **out_json, hangar_err *err);
 
 /*
  * Embeds `count` texts, each cut at the model's limit. out_json: {"model","dimensions","embeddings":
  * [[...]],"tokens":[counts],"truncated":[indices]}.
  */
-HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_embed(hangar_model *model, const char *const *texts, size_t count,
-                                                      hangar_job *job, char **out_json, hangar_err *err);
+HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_embed(hangar_model *model, const char *const *texts,
+                                                      size_t count, hangar_job *job, char **out_json,
+                                                      hangar_err *err);
 
 #ifdef __cplusplus
 }

@@ -17,11 +17,11 @@ extern "C" {
 #endif
 
 #if defined(__GNUC__)
-#define HANGAR_API __attribute__((visibility("default")))
-#define HANGAR_MUST_CHECK __attribute__((warn_unused_result))
+#    define HANGAR_API        __attribute__((visibility("default")))
+#    define HANGAR_MUST_CHECK __attribute__((warn_unused_result))
 #else
-#define HANGAR_API
-#define HANGAR_MUST_CHECK
+#    define HANGAR_API
+#    define HANGAR_MUST_CHECK
 #endif
 
 /* HANGAR_OK is 0; the others are HANGAR_E_NAME, one for each line of errors.def. */

@@ -22,7 +22,6 @@
 #include "hangar/error.h"
 #include "hangar/job.h"
 
-
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -38,15 +37,22 @@ typedef struct hangar hangar;
  */
 typedef struct hangar_options {
     size_t size;
-    const char *config;   /* configuration file; else $HANGAR_CONFIG, else $XDG_CONFIG_HOME/hangar/hangar.yaml */
-    const char *home;     /* hangar's own data;   else $HANGAR_HOME, else $XDG_DATA_HOME/hangar                */
-    const char *cache;    /* the Hub cache;       else $HF_HUB_CACHE, the file's models.cache.path, $HF_HOME/hub */
-    const char *endpoint; /* the Hub;             else $HF_ENDPOINT, else https://huggingface.co               */
-    const char *token;    /* the Hub's token;     else $HF_TOKEN, else the token file                          */
+    const char
+        *config;      /* configuration file; else $HANGAR_CONFIG, else $XDG_CONFIG_HOME/hangar/hangar.yaml */
+    const char *home; /* hangar's own data;   else $HANGAR_HOME, else $XDG_DATA_HOME/hangar                */
+    const char
+        *cache; /* the Hub cache;       else $HF_HUB_CACHE, the file's models.cache.path, $HF_HOME/hub */
+    const char
+        *endpoint;     /* the Hub;             else $HF_ENDPOINT, else https://huggingface.co               */
+    const char *token; /* the Hub's token;     else $HF_TOKEN, else the token file                          */
 } hangar_options;
-#define HANGAR_OPTIONS_INIT {.size = sizeof(hangar_options)}
+#define HANGAR_OPTIONS_INIT            \
+    {                                  \
+        .size = sizeof(hangar_options) \
+    }
 
-HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_open(const hangar_options *options, hangar **out, hangar_err *err);
+HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_open(const hangar_options *options, hangar **out,
+                                                     hangar_err *err);
 HANGAR_API void hangar_close(hangar *h);
 /* Gives back text that a hangar call handed out. NULL is fine. */
 HANGAR_API void hangar_free(void *text);

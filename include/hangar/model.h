@@ -26,7 +26,10 @@ typedef struct hangar_download_options {
     bool dry_run;               /* resolve and plan, fetch nothing                                         */
     uint64_t limit_rate;        /* bytes per second over all streams; 0 = no limit                         */
 } hangar_download_options;
-#define HANGAR_DOWNLOAD_OPTIONS_INIT {.size = sizeof(hangar_download_options)}
+#define HANGAR_DOWNLOAD_OPTIONS_INIT            \
+    {                                           \
+        .size = sizeof(hangar_download_options) \
+    }
 
 /*
  * Fetches one revision: resolves it to a commit, lists it, checks the room, fetches what is missing (in
@@ -38,8 +41,9 @@ typedef struct hangar_download_options {
  * listing that cannot be trusted), LIMIT, NO_SPACE, CANCELLED.
  */
 HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_model_download(hangar *h, const char *ref,
-                                                               const hangar_download_options *options, hangar_job *job,
-                                                               char **out_json, hangar_err *err);
+                                                               const hangar_download_options *options,
+                                                               hangar_job *job, char **out_json,
+                                                               hangar_err *err);
 
 /* HANGAR_OK when the revision is in the store (at least one file of it), else NOT_FOUND. */
 HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_model_exists(hangar *h, const char *ref, hangar_err *err);
@@ -59,7 +63,8 @@ HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_model_list(hangar *h, char **out
  * null. weights is the file that would be loaded; problem tells of a config or weights that could not be read;
  * an artifact is {"kind","path","bytes","report"}.
  */
-HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_model_get(hangar *h, const char *ref, char **out_json, hangar_err *err);
+HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_model_get(hangar *h, const char *ref, char **out_json,
+                                                          hangar_err *err);
 
 /*
  * Takes a folder, a GGUF or an ONNX file of one's own into the store as repository `name` (NULL: local/

@@ -30,7 +30,10 @@ typedef struct hangar_convert_options {
     hangar_place place;
     int opset; /* 0 = the default, 17 */
 } hangar_convert_options;
-#define HANGAR_CONVERT_OPTIONS_INIT {.size = sizeof(hangar_convert_options)}
+#define HANGAR_CONVERT_OPTIONS_INIT            \
+    {                                          \
+        .size = sizeof(hangar_convert_options) \
+    }
 
 /*
  * Converts one model. The result appears whole or not at all. out_json: {"ref","commit","architecture",
@@ -39,8 +42,9 @@ typedef struct hangar_convert_options {
  * message names the key), INVALID, NO_SPACE, CANCELLED.
  */
 HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_onnx_convert(hangar *h, const char *ref,
-                                                             const hangar_convert_options *options, hangar_job *job,
-                                                             char **out_json, hangar_err *err);
+                                                             const hangar_convert_options *options,
+                                                             hangar_job *job, char **out_json,
+                                                             hangar_err *err);
 
 /* HANGAR_OK when a converted form of the model is there, else NOT_FOUND. */
 HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_onnx_exists(hangar *h, const char *ref, hangar_err *err);

@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * hangar-runner-llama: holds one GGUF model for hangar. Started by hangar with a socket as descriptor 3
- * (engine/wire.h); ends when the socket closes, and with its parent. After the load it has no files, no
- * network and no programs left (base/sandbox.h).
+ * (engine/wire.h); ends when the socket closes, and with its parent. Before it reads the model it gives up
+ * the network, other programs, and all files but the model's (base/sandbox.h).
  */
 #include "runner.h"
 
+#include "base/fsx.h"
+#include "base/mem.h"
 #include "base/proc.h"
 #include "base/sandbox.h"
 #include "engine/wire.h"
 #include "hangar/hangar.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define SOCKET_FD 3
@@ -31,17 +34,33 @@ static hangar_code answer_fail(int fd, const hangar_err *why)
     return hg_wire_send_fail(fd, why, NULL);
 }
 
-/* LOAD: model, answer, cage. */
+/* The cage: from here on only the folders of this model's files can be read (its name, and what its name leads to). */
+static hangar_code enter_cage(const char *model, hangar_err *err)
+{
+    HG_AUTO(hg_auto_free) char *real = model ? realpath(model, NULL) : NULL;
+    if (!real) return hg_fail(err, HANGAR_E_NOT_FOUND, "there is no file %s", model ? model : "to load");
+    HG_AUTO(hg_auto_free) char *named = hg_path_dir(model);
+    HG_AUTO(hg_auto_free) char *lies = hg_path_dir(real);
+    if (!named || !lies) return hg_fail_memory(err);
+    const char *const readable[] = {named, lies, NULL};
+    int level = 0;
+    return hg_sandbox_enter(&(hg_sandbox){.read_only = readable}, &level, err);
+}
+
+/* LOAD: backends, cage, model, answer. The file's own bytes are first looked at inside the cage. */
 static hangar_code on_load(hg_llama *l, const hg_frame *frame)
 {
     hangar_err err = {0};
-    if (l->model) hg_fail(&err, HANGAR_E_USAGE, "a model is loaded already");
-    else if (hg_llama_load(l, hg_json_root(frame->doc), &err) == HANGAR_OK) {
-        int level = 0;
-        if (hg_sandbox_enter(&(hg_sandbox){0}, &level, &err) == HANGAR_OK)
-            return hg_wire_send_doc(l->fd, HG_WIRE_READY, hg_llama_ready(l), NULL, 0, NULL);
+    const hg_jval *load = hg_json_root(frame->doc);
+    if (l->model) {
+        hg_fail(&err, HANGAR_E_USAGE, "a model is loaded already");
+        return answer_fail(l->fd, &err);
     }
-    return answer_fail(l->fd, &err);
+    hg_llama_backends();
+    hangar_code code = enter_cage(hg_json_text(hg_json_get(load, "model")), &err);
+    if (code == HANGAR_OK) code = hg_llama_load(l, load, &err);
+    if (code != HANGAR_OK) return answer_fail(l->fd, &err);
+    return hg_wire_send_doc(l->fd, HG_WIRE_READY, hg_llama_ready(l), NULL, 0, NULL);
 }
 
 /* CALL: the only operation is generate. */

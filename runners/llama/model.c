@@ -11,7 +11,8 @@
 #include <sched.h>
 #include <stdlib.h>
 
-#define ONE_THREAD_BYTES ((uint64_t)32 << 20) /* a model smaller than that is read in a few milliseconds by one */
+#define ONE_THREAD_BYTES \
+    ((uint64_t)32 << 20) /* a model smaller than that is read in a few milliseconds by one */
 
 /* How many processors this process may use. */
 static int32_t usable_threads(void)
@@ -43,23 +44,20 @@ static bool load_progress(float part, void *ctx)
     return !hg_wire_pending(w->fd);
 }
 
-/* Loads the engine's backends (one library per kind of processor or device), which lie beside its own
- * library. */
-static void load_backends(void)
+void hg_llama_backends(void)
 {
     Dl_info info;
     char *dir = dladdr((void *)(uintptr_t)llama_backend_init, &info) ? hg_path_dir(info.dli_fname) : NULL;
     if (dir) ggml_backend_load_all_from_path(dir);
     if (ggml_backend_dev_count() == 0) ggml_backend_load_all();
     free(dir);
+    llama_backend_init();
 }
 
 hangar_code hg_llama_load(hg_llama *l, const hg_jval *load, hangar_err *err)
 {
     const char *path = hg_json_text(hg_json_get(load, "model"));
     if (!path) return hg_fail(err, HANGAR_E_USAGE, "LOAD names no model");
-    load_backends();
-    llama_backend_init();
     load_watch watch = {.fd = l->fd, .last = -1};
     struct llama_model_params params = llama_model_default_params();
     params.progress_callback = load_progress;
@@ -70,7 +68,8 @@ hangar_code hg_llama_load(hg_llama *l, const hg_jval *load, hangar_err *err)
     l->vocab = llama_model_get_vocab(l->model);
     int64_t threads = hg_json_i64_or(hg_json_get(load, "threads"), 0);
     l->threads = threads > 0 && threads <= 1024 ? (int32_t)threads : usable_threads();
-    /* Threads of llama.cpp wait for one another by spinning: on a busy machine that costs a small model far more than a second one gives. */
+    /* Threads of llama.cpp wait for one another by spinning: on a busy machine that costs a small model far
+     * more than a second one gives. */
     if (threads <= 0 && llama_model_size(l->model) < ONE_THREAD_BYTES) l->threads = 1;
     if (!llama_model_has_decoder(l->model) || llama_model_has_encoder(l->model))
         return hg_fail(err, HANGAR_E_UNSUPPORTED, "this model does not generate text from text alone");

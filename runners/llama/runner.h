@@ -46,7 +46,9 @@ typedef struct hg_llama_call {
     const hg_jval *stop;     /* array, or NULL    */
 } hg_llama_call;
 
-/* model.c: LOAD. Sends TICK while it loads. */
+/* model.c: loads the engine's backends (one library per kind of processor or device), which lie beside its own library. Once, first. */
+void hg_llama_backends(void);
+/* LOAD. Sends TICK while it loads. */
 hangar_code hg_llama_load(hg_llama *l, const hg_jval *load, hangar_err *err);
 void hg_llama_unload(hg_llama *l);
 /* The answer to LOAD; NULL when out of memory. */

@@ -244,8 +244,10 @@ static hangar_code open_socket(hangar_mirror *m, const char *text, hangar_err *e
     if (code != HANGAR_OK) return code;
     m->loopback = at.loopback;
     if (!at.loopback && !m->token)
-        return hg_fail(err, HANGAR_E_USAGE,
-                       "%s can be reached from other machines; without a token a mirror listens on 127.0.0.1 only", text);
+        return hg_fail(
+            err, HANGAR_E_USAGE,
+            "%s can be reached from other machines; without a token a mirror listens on 127.0.0.1 only",
+            text);
     bool v6 = at.addr.ss_family == AF_INET6;
     m->socket = socket(at.addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (m->socket < 0) return hg_fail_errno(err, errno, "opening a socket");

@@ -55,7 +55,8 @@ typedef struct hg_args {
  * Reads argv[0..argc) into a new struct of `size` bytes. Long options take --name=value and --name value; flags also --no-name;
  * letters may be bundled (-qn); "--" ends options. USAGE with a hint ("did you mean --include?") on a mistake.
  */
-hangar_code hg_args_parse(const hg_param *params, size_t size, int argc, char *const *argv, hg_args *out, hangar_err *err);
+hangar_code hg_args_parse(const hg_param *params, size_t size, int argc, char *const *argv, hg_args *out,
+                          hangar_err *err);
 void hg_args_deinit(hg_args *args);
 /* The table of options for a help page, wrapped at `columns`. */
 void hg_params_help(const hg_param *params, size_t columns, hg_buf *out);

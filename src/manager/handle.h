@@ -14,12 +14,12 @@ struct hangar {
 
 /* What one can tell of a model from its files, without loading it (describe.c). Strings are owned; "" = not known. */
 typedef struct hg_facts {
-    char format[16];        /* "safetensors", "gguf", "onnx", "other" */
-    char architecture[64];  /* model_type or general.architecture */
-    char dtype[16];         /* the type most parameters have */
-    char task[32];          /* "text-generation", "automatic-speech-recognition", "feature-extraction", ... */
+    char format[16];       /* "safetensors", "gguf", "onnx", "other" */
+    char architecture[64]; /* model_type or general.architecture */
+    char dtype[16];        /* the type most parameters have */
+    char task[32];         /* "text-generation", "automatic-speech-recognition", "feature-extraction", ... */
     char license[64];
-    uint64_t parameters;    /* 0 = not known */
+    uint64_t parameters; /* 0 = not known */
     uint64_t context_length;
     uint64_t weight_bytes;
     uint64_t memory_needed; /* estimate: weights + cache + working space */

@@ -23,12 +23,13 @@ struct hangar_model {
 };
 
 struct hg_loader {
-    const char *name;   /* "whisper", "encoder", "llama" */
-    const char *task;   /* what it is for, in messages: "speech recognition", "embeddings", "text generation" */
+    const char *name; /* "whisper", "encoder", "llama" */
+    const char *task; /* what it is for, in messages: "speech recognition", "embeddings", "text generation" */
     bool (*takes)(const hg_snapshot *snap, const hg_facts *facts);
     /* Fills m->runner and m->data. m->h, name, snap and facts are set. On failure it leaves nothing behind. */
     hangar_code (*load)(hangar_model *m, hangar_job *job, hangar_err *err);
-    void (*unload)(hangar_model *m); /* frees m->data; the runner is ended by the caller; NULL = nothing to free */
+    void (*unload)(
+        hangar_model *m); /* frees m->data; the runner is ended by the caller; NULL = nothing to free */
 };
 
 /* UNSUPPORTED, naming what the model is and what would fit, unless the model was loaded by `loader`. */

@@ -59,6 +59,7 @@ static void rig_open(rig *r, const char *file)
     hg_buf_init(&r->pieces, HG_MIB);
     assert_int_equal(pthread_create(&r->reader, NULL, read_frames, r), 0);
     llama_log_set(quiet, NULL);
+    hg_llama_backends();
     char *path = model_path(file), *load = hg_format("{\"model\":\"%s\",\"threads\":2}", path);
     hg_json *doc = NULL;
     hangar_err err = {0};
