@@ -78,8 +78,6 @@ void hg_target_join(const hg_target *t, size_t first, hg_buf *out);
 /* Decodes %XX (and + as a space, when asked for) from s to *at, which has room for s.len + 1, ends it with NUL and moves *at behind that. False
  * for a malformed escape or a NUL. */
 bool hg_url_decode(hg_str s, bool plus, char **at, hg_str *out);
-/* Appends s with everything but unreserved characters (and '/', when it is to stay) as %XX. */
-void hg_url_encode(hg_buf *out, hg_str s, bool keep_slash);
 
 typedef enum hg_range_kind { HG_RANGE_NONE, HG_RANGE_PART, HG_RANGE_BAD } hg_range_kind;
 /* A Range header against a size: PART gives first and length; BAD = cannot be satisfied (416); NONE = answer the whole (no

@@ -3,6 +3,7 @@
 #include "api/mirror.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "hub/url.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -296,7 +297,7 @@ enum MHD_Result hg_route_tree(hg_request *r)
         hg_buf_printf(&next, "http://%s/api/models/%s/%s/tree/%s", r->host, t->seg[2].ptr, t->seg[3].ptr,
                       r->snap->commit);
         if (path) hg_buf_putc(&next, '/');
-        if (path) hg_url_encode(&next, hg_str_of(path), false);
+        if (path) hg_url_quote(&next, hg_str_of(path), false);
         hg_buf_printf(&next, "?recursive=%s&expand=%s&limit=%" PRIu64 "&cursor=%" PRIu64,
                       recursive ? "true" : "false", p.expand ? "true" : "false", limit, p.to);
     }
@@ -525,12 +526,12 @@ static void next_models(hg_request *r, uint64_t limit, const char *last, hg_buf 
         hg_str key = r->target.key[i];
         if (hg_str_eq(key, HG_STR("limit")) || hg_str_eq(key, HG_STR("cursor"))) continue;
         hg_buf_putc(out, '&');
-        hg_url_encode(out, key, false);
+        hg_url_quote(out, key, false);
         hg_buf_putc(out, '=');
-        hg_url_encode(out, r->target.value[i], false);
+        hg_url_quote(out, r->target.value[i], false);
     }
     hg_buf_puts(out, "&cursor=");
-    hg_url_encode(out, hg_str_of(last), false);
+    hg_url_quote(out, hg_str_of(last), false);
 }
 
 enum MHD_Result hg_route_models(hg_request *r)

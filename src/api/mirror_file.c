@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/fsx.h"
 #include "base/mem.h"
+#include "hub/url.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -30,7 +31,7 @@ static void add_disposition(struct MHD_Response *a, const char *path)
     const char *base = hg_path_base(path);
     hg_buf_init(&b, 8 * HG_KIB);
     hg_buf_puts(&b, "inline; filename*=UTF-8''");
-    hg_url_encode(&b, hg_str_of(base), false);
+    hg_url_quote(&b, hg_str_of(base), false);
     hg_buf_puts(&b, "; filename=\"");
     for (const char *c = base; *c; c++)
         hg_buf_putc(&b, *c < 0x20 || *c > 0x7e || *c == '"' || *c == '\\' ? '_' : *c);
@@ -132,7 +133,7 @@ static hangar_code signed_address(hg_request *r, const hg_mirror_file *f, hg_buf
     if (!key) return hg_fail_memory(err);
     hangar_code code = sign(r->m, f->sha256, hg_str_of(key), expires, signature, err);
     hg_buf_printf(b, "http://%s/lfs/%s?Key=", r->host, f->sha256);
-    hg_url_encode(b, hg_str_of(key), true);
+    hg_url_quote(b, hg_str_of(key), true);
     hg_buf_printf(b, "&Expires=%" PRId64 "&Signature=%s", expires, code == HANGAR_OK ? signature : "");
     free(key);
     return code != HANGAR_OK ? code : hg_buf_check(b, err);
@@ -238,7 +239,7 @@ enum MHD_Result hg_route_resolve(hg_request *r)
     } else {
         hg_buf_printf(&b, "/api/resolve-cache/models/%s/%s/%s/", r->target.seg[0].ptr, r->target.seg[1].ptr,
                       r->snap->commit);
-        hg_url_encode(&b, hg_str_of(f->path), true);
+        hg_url_quote(&b, hg_str_of(f->path), true);
         hg_buf_printf(&b, "?etag=%%22%s%%22", f->oid);
     }
     char *text = hg_format("%s. Redirecting to %s", f->lfs ? "Found" : "Temporary Redirect", hg_buf_text(&b));

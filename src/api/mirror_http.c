@@ -141,19 +141,6 @@ void hg_target_join(const hg_target *t, size_t first, hg_buf *out)
     }
 }
 
-void hg_url_encode(hg_buf *out, hg_str s, bool keep_slash)
-{
-    static const char digits[] = "0123456789ABCDEF";
-    for (size_t i = 0; i < s.len; i++) {
-        unsigned char c = (unsigned char)s.ptr[i];
-        if (isalnum(c) || (c && strchr("-._~", c)) || (keep_slash && c == '/')) {
-            hg_buf_putc(out, (char)c);
-        } else {
-            hg_buf_add(out, (char[3]){'%', digits[c >> 4], digits[c & 15]}, 3);
-        }
-    }
-}
-
 hg_range_kind hg_range_parse(const char *header, uint64_t size, uint64_t *out_first, uint64_t *out_length)
 {
     hg_str s = hg_str_of(header), first;

@@ -2,6 +2,7 @@
 /* fuzz-room: api */
 /* What a client may send to the mirror: first line an address, second a Range, third a list of tags, fourth a Host. */
 #include "api/mirror.h"
+#include "hub/url.h"
 
 #include <stdlib.h>
 
@@ -31,7 +32,7 @@ static void check_target(const char *text)
         hg_buf_init(&b, HG_MIB);
         hg_target_join(&t, 0, &b);
         if (b.data && strlen(b.data) != b.len) abort(); /* no NUL gets through */
-        hg_url_encode(&b, hg_target_param(&t, "cursor"), true);
+        hg_url_quote(&b, hg_target_param(&t, "cursor"), true);
         hg_buf_deinit(&b);
         for (size_t i = 0; i < t.seg_count; i++) (void)hg_repo_word(t.seg[i]);
     }

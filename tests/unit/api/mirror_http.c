@@ -199,19 +199,6 @@ static void test_repository_words(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) assert_false(hg_repo_word(hg_str_of(bad[i])));
 }
 
-static void test_encoding(void **state)
-{
-    (void)state;
-    hg_buf b;
-    hg_buf_init(&b, 100);
-    hg_url_encode(&b, HG_STR("a/b c\xc3\xa9?&\"\n"), true);
-    assert_string_equal(hg_buf_text(&b), "a/b%20c%C3%A9%3F%26%22%0A");
-    hg_buf_reset(&b);
-    hg_url_encode(&b, HG_STR("a/b"), false);
-    assert_string_equal(hg_buf_text(&b), "a%2Fb");
-    hg_buf_deinit(&b);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -225,7 +212,6 @@ int main(void)
         cmocka_unit_test(test_hmac),
         cmocka_unit_test(test_secrets_are_equal_only_when_equal),
         cmocka_unit_test(test_repository_words),
-        cmocka_unit_test(test_encoding),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

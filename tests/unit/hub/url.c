@@ -149,6 +149,8 @@ static void test_quote(void **state)
     quoted("refs/pr/1", false, "refs%2Fpr%2F1");
     quoted("a/b c#?%.json", true, "a/b%20c%23%3F%25.json");
     quoted("\xc3\xa4~-_.", true, "%C3%A4~-_.");
+    quoted("a/b c\xc3\xa9?&\"\n", true, "a/b%20c%C3%A9%3F%26%22%0A");
+    quoted("a/b", false, "a%2Fb");
 }
 
 static bool is_public(const char *text)
