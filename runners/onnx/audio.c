@@ -22,7 +22,8 @@
 #define BUFFER      65536
 #define DAMAGED_MAX 1000
 #define STREAMS_MAX 64
-#define RATE_MAX    1536000 /* samples per second of a file */
+#define RATE_MIN    100 /* samples per second of a file: one frame is at most 160 times as long at 16 kHz */
+#define RATE_MAX    1536000
 
 struct hg_audio {
     int fd;
@@ -200,7 +201,7 @@ static hangar_code need_swr(hg_audio *a, hangar_err *err)
         return HANGAR_OK;
     hangar_code code = resample(a, NULL, 0, err);
     if (code != HANGAR_OK) return code;
-    if (f->sample_rate < 1 || f->sample_rate > RATE_MAX || f->ch_layout.nb_channels < 1)
+    if (f->sample_rate < RATE_MIN || f->sample_rate > RATE_MAX || f->ch_layout.nb_channels < 1)
         return hg_fail(err, HANGAR_E_INVALID, "sound of %d samples per second in %d channels", f->sample_rate,
                        f->ch_layout.nb_channels);
     swr_free(&a->swr);

@@ -156,6 +156,28 @@ static void truncated_and_garbage(void **state)
     hg_buf_deinit(&clip);
 }
 
+/* A frame of sound at one sample per second would be hours at 16 kHz: it is refused before memory is asked for. */
+static void a_rate_near_nothing(void **state)
+{
+    (void)state;
+    const uint8_t rates[] = {1, 99, 100};
+    for (size_t i = 0; i < HG_LEN(rates); i++) {
+        uint8_t wav[44 + 400] =
+            "RIFF\xb4\x01\0\0WAVEfmt \x10\0\0\0\1\0\1\0r\0\0\0R\0\0\0\2\0\x10\0data\x90\1\0";
+        wav[24] = rates[i];
+        wav[28] = (uint8_t)(2 * rates[i]);
+        float *got = NULL;
+        size_t count = 0;
+        hangar_err err = {0};
+        int fd = file_of(wav, sizeof wav);
+        assert_int_equal(decode(fd, 4096, &got, &count, &err), rates[i] < 100 ? HANGAR_E_INVALID : HANGAR_OK);
+        if (rates[i] == 100) assert_int_equal(count, 200 * 160);
+        else assert_non_null(strstr(err.msg, "samples per second"));
+        free(got);
+        close(fd);
+    }
+}
+
 /* A damaged byte here and there costs a moment of sound, not the file. */
 static void damaged_mp3(void **state)
 {
@@ -177,8 +199,10 @@ static void damaged_mp3(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(wav_is_exact),
-                                       cmocka_unit_test(other_rates_and_channels), cmocka_unit_test(mp3),
+                                       cmocka_unit_test(other_rates_and_channels),
+                                       cmocka_unit_test(mp3),
                                        cmocka_unit_test(truncated_and_garbage),
+                                       cmocka_unit_test(a_rate_near_nothing),
                                        cmocka_unit_test(damaged_mp3)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
