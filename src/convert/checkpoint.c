@@ -23,11 +23,8 @@ static hangar_code add_file(hg_checkpoint *ck, const hg_snapshot *snap, const ch
     ck->count++;
     f->path = hg_strdup(path);
     if (!f->path) return hg_fail_memory(err);
-    hangar_code code = hg_safetensors_open(f->real, &f->st, NULL);
-    if (code != HANGAR_OK) { /* again for the words, with the name people know */
-        code = hg_safetensors_open(linked, &f->st, err);
-        if (code != HANGAR_OK) return code;
-    }
+    hangar_code code = hg_safetensors_open(linked, &f->st, err); /* errors bear the name people know */
+    if (code != HANGAR_OK) return code;
     f->bytes = hg_safetensors_size(f->st);
     return HANGAR_OK;
 }

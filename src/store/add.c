@@ -58,11 +58,11 @@ static void add_deinit(add *a)
 
 /* ---- the source ---- */
 
-/* Takes source. */
+/* Takes source; NULL for it is out of memory. */
 static hangar_code add_item(add *a, const char *path, char *source, uint64_t size, hangar_err *err)
 {
     char *copy = hg_strdup(path);
-    if (!copy || !hg_grow((void **)&a->items, &a->cap, a->len + 1, sizeof *a->items)) {
+    if (!copy || !source || !hg_grow((void **)&a->items, &a->cap, a->len + 1, sizeof *a->items)) {
         free(copy);
         free(source);
         return hg_fail_memory(err);
