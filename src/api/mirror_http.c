@@ -2,6 +2,7 @@
 /* Reading what clients send: targets, ranges, entity tags, hosts; and signing addresses. Pure functions. */
 #include "api/mirror.h"
 #include "base/mem.h"
+#include "store/store.h"
 
 #include <ctype.h>
 
@@ -232,14 +233,7 @@ bool hg_equal_secret(hg_str a, hg_str b)
 
 bool hg_repo_word(hg_str s)
 {
-    if (s.len == 0 || s.len > 96 || hg_str_ends(s, HG_STR(".git"))) return false;
-    if (strchr("-.", s.ptr[0]) || strchr("-.", s.ptr[s.len - 1])) return false;
-    for (size_t i = 0; i < s.len; i++) {
-        char c = s.ptr[i];
-        if (!isalnum((unsigned char)c) && c != '-' && c != '_' && c != '.') return false;
-        if (i > 0 && (c == '-' || c == '.') && s.ptr[i - 1] == c) return false;
-    }
-    return true;
+    return (s.len == 0 || !memchr(s.ptr, '/', s.len)) && hg_repo_check(s, NULL) == HANGAR_OK;
 }
 
 bool hg_host_local(const char *host, unsigned port)
