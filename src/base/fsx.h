@@ -75,8 +75,6 @@ hangar_code hg_write_all(int fd, const void *bytes, size_t len, hangar_err *err)
 hangar_code hg_pwrite_all(int fd, const void *bytes, size_t len, uint64_t offset, hangar_err *err);
 /* pread() exactly len bytes; an early end is INVALID. */
 hangar_code hg_pread_all(int fd, void *bytes, size_t len, uint64_t offset, hangar_err *err);
-/* A symbolic link, made beside and renamed over what was there. Atomic; hg_fsync_dir makes one or many durable. */
-hangar_code hg_symlink(const char *target, const char *path, hangar_err *err);
 /* Puts `from` at `to` (which must not exist: FAILED with EEXIST): by reflink, hard link or copy. UNSUPPORTED when
  * the file system cannot do it that way. */
 typedef enum hg_place { HG_PLACE_REFLINK, HG_PLACE_LINK, HG_PLACE_COPY } hg_place;

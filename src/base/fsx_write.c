@@ -245,29 +245,7 @@ hangar_code hg_write_file(const char *target, const void *bytes, size_t len, mod
     return hg_out_commit(out, false, err);
 }
 
-/* ---- links and placing ---- */
-
-/* The link is there at once and whole; whoever makes many of them makes the folder durable once, with hg_fsync_dir. */
-hangar_code hg_symlink(const char *target, const char *path, hangar_err *err)
-{
-    HG_AUTO(hg_auto_close) int dir_fd = -1;
-    hangar_code code = open_dir_of(path, &dir_fd, err);
-    if (code != HANGAR_OK) return code;
-    const char *name = hg_path_base(path);
-    if (symlinkat(target, dir_fd, name) == 0) return HANGAR_OK;
-    if (errno != EEXIST) return hg_fail_errno(err, errno, "linking %s", path);
-    char temp[sizeof HG_TMP_PREFIX + 16];
-    int sys = EEXIST;
-    for (int i = 0; i < NAME_TRIES && sys == EEXIST; i++) {
-        temp_name(temp);
-        sys = symlinkat(target, dir_fd, temp) == 0 ? 0 : errno;
-    }
-    if (sys == 0 && renameat(dir_fd, temp, dir_fd, name) != 0) {
-        sys = errno;
-        unlinkat(dir_fd, temp, 0);
-    }
-    return sys ? hg_fail_errno(err, sys, "linking %s", path) : HANGAR_OK;
-}
+/* ---- placing ---- */
 
 /* Shares the blocks of two files; UNSUPPORTED where the file system cannot. */
 static hangar_code clone_bytes(int from, int to, hangar_err *err)

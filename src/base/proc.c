@@ -476,13 +476,3 @@ void hg_proc_die_with_parent(void)
     struct pollfd p = {.fd = CHILD_FD, .events = POLLRDHUP};
     if (poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLRDHUP))) _exit(1);
 }
-
-uint64_t hg_peak_memory(void)
-{
-    struct rusage own, children;
-    uint64_t peak = 0;
-    if (getrusage(RUSAGE_SELF, &own) == 0) peak = (uint64_t)own.ru_maxrss;
-    if (getrusage(RUSAGE_CHILDREN, &children) == 0 && (uint64_t)children.ru_maxrss > peak)
-        peak = (uint64_t)children.ru_maxrss;
-    return peak * 1024;
-}

@@ -54,7 +54,4 @@ void hg_proc_end(hg_proc *p, double grace);
 /* For the child's main(): ends it with its parent. Call first. */
 void hg_proc_die_with_parent(void);
 
-/* Peak resident memory of this process and of its ended children, bytes. */
-uint64_t hg_peak_memory(void);
-
 #endif

@@ -75,12 +75,6 @@ void hg_graph_auto_free(hg_graph **g)
     hg_graph_free(*g);
 }
 
-/* The opset that was asked for. */
-int hg_graph_opset(const hg_graph *g)
-{
-    return g->opset;
-}
-
 /* The first error. */
 hangar_code hg_graph_state(const hg_graph *g, hangar_err *err)
 {

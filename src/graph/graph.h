@@ -78,7 +78,6 @@ typedef struct hg_weight {
 hg_graph *hg_graph_new(const char *name, int opset);
 void hg_graph_free(hg_graph *g);
 void hg_graph_auto_free(hg_graph **g); /* for HG_AUTO */
-int hg_graph_opset(const hg_graph *g);
 /* The first error, with words; OK when there was none. */
 hangar_code hg_graph_state(const hg_graph *g, hangar_err *err);
 /* Makes an error stick; words begin with the present scope. */

@@ -59,11 +59,6 @@ const char *hg_store_cache(const hg_store *s)
     return s->cache;
 }
 
-const char *hg_store_home(const hg_store *s)
-{
-    return s->home;
-}
-
 hg_db *hg_store_db(hg_store *s)
 {
     pthread_mutex_lock(&s->lock);

@@ -43,7 +43,6 @@ typedef struct hg_store hg_store;
 hangar_code hg_store_open(const char *cache, const char *home, hg_store **out, hangar_err *err);
 void hg_store_close(hg_store *s);
 const char *hg_store_cache(const hg_store *s);
-const char *hg_store_home(const hg_store *s);
 /* The index, opened on the first call; NULL when there is none to be had: then everything works, only slower. */
 struct hg_db *hg_store_db(hg_store *s);
 

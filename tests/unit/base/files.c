@@ -240,29 +240,6 @@ static void test_mkdirs(void **state)
     assert_true(there > 0 && below > 0);
 }
 
-static void expect_link(const char *path, const char *want)
-{
-    char target[256] = {0};
-    assert_true(readlink(path, target, sizeof target - 1) > 0);
-    assert_string_equal(target, want);
-}
-
-static void test_links(void **state)
-{
-    (void)state;
-    assert_int_equal(hg_symlink("../blobs/x", "l/sub/file", NULL), HANGAR_OK);
-    expect_link("l/sub/file", "../blobs/x");
-    assert_int_equal(hg_symlink("../blobs/y", "l/sub/file", NULL), HANGAR_OK);
-    expect_link("l/sub/file", "../blobs/y");
-    put("l/sub/plain", "text");
-    assert_int_equal(hg_symlink("z", "l/sub/plain", NULL), HANGAR_OK);
-    expect_link("l/sub/plain", "z");
-    assert_int_equal(entries("l/sub"), 2);
-    assert_int_equal(hg_mkdirs("l/sub/dir", 0755, NULL), HANGAR_OK);
-    assert_true(hg_symlink("z", "l/sub/dir", NULL) != HANGAR_OK);
-    assert_int_equal(entries("l/sub"), 3);
-}
-
 static void test_place(void **state)
 {
     (void)state;
@@ -476,7 +453,6 @@ int main(void)
         cmocka_unit_test(test_read_errors),
         cmocka_unit_test(test_map),
         cmocka_unit_test(test_mkdirs),
-        cmocka_unit_test(test_links),
         cmocka_unit_test(test_place),
         cmocka_unit_test(test_sweep),
         cmocka_unit_test(test_list_and_walk),
