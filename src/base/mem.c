@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/mem.h"
 
+#include "base/err.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -52,6 +54,19 @@ char *hg_format(const char *fmt, ...)
     int len = vasprintf(&text, fmt, args);
     va_end(args);
     return len < 0 ? NULL : text;
+}
+
+hangar_code hg_options_read(const void *given, size_t least, const char *type, void *out, size_t size,
+                            hangar_err *err)
+{
+    size_t have;
+    if (!given) return HANGAR_OK;
+    memcpy(&have, given, sizeof have);
+    if (have < least || have < sizeof have || have > size)
+        return hg_fail(err, HANGAR_E_USAGE, "%s.size is wrong; begin with its _INIT value", type);
+    memcpy(out, given, have);
+    memcpy(out, &size, sizeof size);
+    return HANGAR_OK;
 }
 
 void hg_auto_free(void *p)

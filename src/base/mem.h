@@ -3,6 +3,8 @@
 #ifndef HG_BASE_MEM_H
 #define HG_BASE_MEM_H
 
+#include "hangar/error.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,6 +18,14 @@ static inline bool hg_add(uint64_t a, uint64_t b, uint64_t *out)
 static inline bool hg_mul(uint64_t a, uint64_t b, uint64_t *out)
 {
     return !__builtin_mul_overflow(a, b, out);
+}
+
+/* The little-endian number of n bytes, at most 8. */
+static inline uint64_t hg_little(const uint8_t *bytes, unsigned n)
+{
+    uint64_t v = 0;
+    while (n-- > 0) v = v << 8 | bytes[n];
+    return v;
 }
 
 /* calloc that checks count * size (as calloc does), named so that raw malloc(x * y) stands out. */
@@ -32,6 +42,14 @@ char *hg_strdup(const char *text);
 char *hg_strndup(const char *text, size_t len);
 /* A formatted string of the caller's; NULL when out of memory. */
 char *hg_format(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/*
+ * A caller's struct of options, whose first member is its own size, over `out`, `size` bytes that hold the defaults. An older
+ * caller's struct is shorter: what it does not have stays a default. USAGE, naming `type` ("hangar_options"), when it is shorter
+ * than `least` or longer than ours, for then it holds what nobody here would honour. given may be NULL.
+ */
+hangar_code hg_options_read(const void *given, size_t least, const char *type, void *out, size_t size,
+                            hangar_err *err);
 
 /* HG_AUTO(hg_free_text) char *s = NULL;  the function is called with &s when the scope ends. */
 #define HG_AUTO(fn) __attribute__((cleanup(fn)))

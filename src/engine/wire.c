@@ -33,16 +33,6 @@ static void put32(uint8_t *at, uint32_t n)
     put16(at + 2, n >> 16);
 }
 
-static uint32_t get16(const uint8_t *at)
-{
-    return (uint32_t)at[0] | (uint32_t)at[1] << 8;
-}
-
-static uint32_t get32(const uint8_t *at)
-{
-    return get16(at) | get16(at + 2) << 16;
-}
-
 /* The words for a socket whose other end went away. */
 static hangar_code gone(hangar_err *err)
 {
@@ -209,16 +199,16 @@ static hangar_code read_all(int fd, void *to, size_t len, double deadline, int *
 /* The header's fields, each within its limits. */
 static hangar_code read_header(const uint8_t h[HEADER], hg_frame *out, size_t *json_len, hangar_err *err)
 {
-    if (get32(h) != HG_WIRE_MAGIC)
-        return hg_fail(err, HANGAR_E_INVALID, "not a frame: it begins with %08x", get32(h));
-    uint32_t type = get16(h + 4);
+    if ((uint32_t)hg_little(h, 4) != HG_WIRE_MAGIC)
+        return hg_fail(err, HANGAR_E_INVALID, "not a frame: it begins with %08x", (uint32_t)hg_little(h, 4));
+    uint32_t type = (uint32_t)hg_little(h + 4, 2);
     if (type < HG_WIRE_HELLO || type > HG_WIRE_TICK)
         return hg_fail(err, HANGAR_E_INVALID, "no frame type %u", type);
-    uint32_t flags = get16(h + 6);
+    uint32_t flags = (uint32_t)hg_little(h + 6, 2);
     if (flags & ~HG_WIRE_HAS_FD || (flags && type != HG_WIRE_CALL))
         return hg_fail(err, HANGAR_E_INVALID, "a frame of type %u with flags %x", type, flags);
-    *json_len = get32(h + 8);
-    out->bin_len = get32(h + 12);
+    *json_len = (uint32_t)hg_little(h + 8, 4);
+    out->bin_len = (uint32_t)hg_little(h + 12, 4);
     if (*json_len > HG_WIRE_JSON_MAX || out->bin_len > HG_WIRE_BIN_MAX)
         return hg_fail(err, HANGAR_E_LIMIT, "a frame of %zu and %zu bytes is over the limits of %zu and %zu",
                        *json_len, out->bin_len, HG_WIRE_JSON_MAX, HG_WIRE_BIN_MAX);

@@ -68,19 +68,11 @@ static const uint8_t *take(cursor *c, uint64_t n)
     return p;
 }
 
-/* A little-endian number of n bytes. */
-static uint64_t little(const uint8_t *p, unsigned n)
-{
-    uint64_t v = 0;
-    for (unsigned i = n; i-- > 0;) v = v << 8 | p[i];
-    return v;
-}
-
 /* The next whole number of n bytes. */
 static bool take_number(cursor *c, unsigned n, uint64_t *out)
 {
     const uint8_t *p = take(c, n);
-    if (p) *out = little(p, n);
+    if (p) *out = hg_little(p, n);
     return p != NULL;
 }
 

@@ -50,17 +50,10 @@ unsigned hg_dtype_bits(hg_dtype dtype)
     return (unsigned)dtype < HG_DTYPE_COUNT ? dtype_bits[dtype] : 0;
 }
 
-static uint64_t read_u64(const uint8_t *p)
-{
-    uint64_t n = 0;
-    for (int i = 7; i >= 0; i--) n = n << 8 | p[i];
-    return n;
-}
-
 /* The header's length, held against the file's size and the cap. */
 static hangar_code header_length(const uint8_t first[8], uint64_t size, uint64_t *out, hangar_err *err)
 {
-    uint64_t length = read_u64(first);
+    uint64_t length = hg_little(first, 8);
     if (length > HG_SAFETENSORS_HEADER_MAX) {
         return hg_fail(err, HANGAR_E_LIMIT, "header of %llu bytes is over the limit of %llu",
                        (unsigned long long)length, (unsigned long long)HG_SAFETENSORS_HEADER_MAX);

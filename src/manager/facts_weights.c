@@ -135,8 +135,7 @@ static uint64_t number_or_largest(const hg_gguf *g, const char *arch_key, hg_str
     if (a->type != HG_GGUF_U32 && a->type != HG_GGUF_I32) return 0;
     for (uint64_t i = 0; i < a->count && (i + 1) * 4 <= a->bytes.len; i++) {
         const unsigned char *b = (const unsigned char *)a->bytes.ptr + i * 4;
-        uint64_t one =
-            (uint64_t)b[0] | (uint64_t)b[1] << 8 | (uint64_t)b[2] << 16 | (uint64_t)(b[3] & 0x7f) << 24;
+        uint64_t one = hg_little(b, 4) & 0x7fffffff;
         if (one > n) n = one;
     }
     return n;

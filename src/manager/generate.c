@@ -8,17 +8,14 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* The caller's options over the defaults; a smaller `size` is an older caller, whose missing members are
- * defaults. */
+/* The caller's options over the defaults, each within its range. */
 static hangar_code options_read(const hangar_generate_options *given, hangar_generate_options *out,
                                 hangar_err *err)
 {
     *out = (hangar_generate_options)HANGAR_GENERATE_OPTIONS_INIT;
-    if (!given) return HANGAR_OK;
-    if (given->size < offsetof(hangar_generate_options, top_p) || given->size > sizeof *out)
-        return hg_fail(err, HANGAR_E_USAGE,
-                       "hangar_generate_options.size is wrong; use HANGAR_GENERATE_OPTIONS_INIT");
-    memcpy(out, given, given->size);
+    hangar_code code = hg_options_read(given, offsetof(hangar_generate_options, top_p),
+                                       "hangar_generate_options", out, sizeof *out, err);
+    if (code != HANGAR_OK) return code;
     struct {
         const char *name;
         double value, min, max;

@@ -21,17 +21,12 @@ static hangar_code open_snapshot(hangar *h, const char *ref, hg_snapshot **out, 
 hangar_code hangar_onnx_convert(hangar *h, const char *ref, const hangar_convert_options *options,
                                 hangar_job *job, char **out_json, hangar_err *err)
 {
-    /* An older caller's struct is shorter: what it does not have is zero. */
     hangar_convert_options known = {0};
     HG_AUTO(hg_snapshot_auto_free) hg_snapshot *snap = NULL;
     if (out_json) *out_json = NULL;
-    if (options) {
-        size_t size = options->size < sizeof known ? options->size : sizeof known;
-        if (size < sizeof options->size)
-            return hg_fail(err, HANGAR_E_USAGE, "hangar_convert_options: size is not set");
-        memcpy(&known, options, size);
-    }
-    hangar_code code = open_snapshot(h, ref, &snap, err);
+    hangar_code code =
+        hg_options_read(options, sizeof options->size, "hangar_convert_options", &known, sizeof known, err);
+    if (code == HANGAR_OK) code = open_snapshot(h, ref, &snap, err);
     if (code != HANGAR_OK) return hg_wrap(err, code, "converting %s", ref);
     int64_t id = hg_journal_begin(h, "convert", ref);
     code = hg_convert(h->store, snap, ref, &known, job, out_json, err);

@@ -18,11 +18,9 @@ static hangar_code options_read(const hangar_transcribe_options *given, hangar_t
                                 hangar_err *err)
 {
     *out = (hangar_transcribe_options)HANGAR_TRANSCRIBE_OPTIONS_INIT;
-    if (!given) return HANGAR_OK;
-    if (given->size < offsetof(hangar_transcribe_options, task) || given->size > sizeof *out)
-        return hg_fail(err, HANGAR_E_USAGE,
-                       "hangar_transcribe_options.size is wrong; use HANGAR_TRANSCRIBE_OPTIONS_INIT");
-    memcpy(out, given, given->size);
+    hangar_code code = hg_options_read(given, offsetof(hangar_transcribe_options, task),
+                                       "hangar_transcribe_options", out, sizeof *out, err);
+    if (code != HANGAR_OK) return code;
     if (out->beams < 1 || out->beams > HG_ONNX_BEAMS_MAX)
         return hg_fail(err, HANGAR_E_USAGE, "beams must be from 1 to %d", HG_ONNX_BEAMS_MAX);
     return HANGAR_OK;

@@ -197,11 +197,7 @@ static hangar_code read_file(hg_loaded *l, const char *asked, hangar_err *err)
 static hangar_code whole_options(const hangar_options *given, hangar_options *out, hangar_err *err)
 {
     *out = (hangar_options)HANGAR_OPTIONS_INIT;
-    if (!given) return HANGAR_OK;
-    if (given->size < sizeof given->size)
-        return hg_fail(err, HANGAR_E_USAGE, "the size of the options is not set");
-    memcpy(out, given, given->size < sizeof *out ? given->size : sizeof *out);
-    return HANGAR_OK;
+    return hg_options_read(given, sizeof given->size, "hangar_options", out, sizeof *out, err);
 }
 
 static hangar_code read_options(hg_loaded *l, const hangar_options *o, hangar_err *err)

@@ -265,6 +265,7 @@ static void test_environment(void **state)
     assert_string_equal(s->cache, "/hf/x");
     hg_settings_free(s);
     assert_int_equal(load_error(&(hangar_options){0}, "size"), HANGAR_E_USAGE);
+    assert_int_equal(load_error(&(hangar_options){.size = sizeof options + 1}, "size"), HANGAR_E_USAGE);
     setenv("HF_HUB_ETAG_TIMEOUT", "soon", 1);
     assert_int_equal(load_error(NULL, "HF_HUB_ETAG_TIMEOUT: 'soon'"), HANGAR_E_INVALID);
 }
