@@ -12,8 +12,6 @@
 #include "base/mem.h"
 #include "engine/llama_ops.h"
 
-#include <limits.h>
-
 #define TEXT_MAX ((size_t)48 << 20)
 
 hangar_code hg_ids_add(hg_ids *list, llama_token id, hangar_err *err)

@@ -10,7 +10,6 @@
  */
 #include "api/mirror.h"
 #include "base/clock.h"
-#include "base/fsx.h"
 #include "base/log.h"
 #include "base/mem.h"
 

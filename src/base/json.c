@@ -8,7 +8,6 @@
 
 #include "base/mem.h"
 
-#include <limits.h>
 #include <math.h>
 #include <stdarg.h>
 

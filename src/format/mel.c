@@ -11,7 +11,6 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define HALF  (HG_MEL_FFT / 2)
 #define FREQS (HALF + 1)

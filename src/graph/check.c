@@ -12,7 +12,6 @@
 
 #include "onnx.pb-c.h"
 
-#include <stdio.h>
 #include <string.h>
 
 typedef struct op_rule {

@@ -5,7 +5,6 @@
  */
 #include "hardware/inner.h"
 
-#include "base/fsx.h"
 #include "base/mem.h"
 
 /* The folder of this process's group in one hierarchy. */

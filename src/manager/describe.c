@@ -19,7 +19,6 @@
 #include "base/fsx.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <strings.h>
 
 #define CONTEXT_DEFAULT_MAX 8192

@@ -5,7 +5,6 @@
  * text is a batch of its own). Sums are made in double.
  */
 #include "base/mem.h"
-#include "engine/onnx_ops.h"
 #include "manager/load_encoder.h"
 
 #include <math.h>

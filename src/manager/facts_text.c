@@ -5,8 +5,6 @@
 #include "format/hfconfig.h"
 #include "manager/facts.h"
 
-#include <stdlib.h>
-
 /* Of README.md only so much is looked at. */
 #define README_MAX (64 * HG_KIB)
 /* A number in a configuration beyond that is nonsense. */

@@ -10,7 +10,6 @@
 #include "manager/facts.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 #define INDEX_MAX  ((size_t)64 << 20)
 #define SPLITS_MAX 1000

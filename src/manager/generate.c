@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* hangar_generate: the words of a conversation to the llama runner, the pieces of its answer to the job. */
-#include "base/clock.h"
 #include "base/mem.h"
 #include "engine/llama_ops.h"
 #include "manager/loaded.h"
 
 #include <math.h>
-#include <stdlib.h>
 
 /* The caller's options over the defaults, each within its range. */
 static hangar_code options_read(const hangar_generate_options *given, hangar_generate_options *out,

@@ -4,8 +4,6 @@
 
 #include "base/mem.h"
 
-#include <stdlib.h>
-
 static bool takes(const hg_snapshot *snap, const hg_facts *facts)
 {
     hg_str file = hg_str_of(snap->ref.file);

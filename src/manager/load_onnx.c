@@ -6,8 +6,6 @@
 #include "convert/artifact.h"
 #include "hangar/onnx.h"
 
-#include <stdlib.h>
-
 #define TEXT_MAX (64 * HG_MIB) /* bytes of a configuration or tokenizer file */
 
 hangar_code hg_load_json(const hg_snapshot *snap, const char *path, hg_json **out, hangar_err *err)

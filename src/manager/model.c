@@ -9,8 +9,6 @@
 #include "hardware/hardware.h"
 #include "manager/journal.h"
 
-#include <stdlib.h>
-
 #define REPORT_MAX         HG_MIB
 #define ARTIFACT_FILES_MAX 100000
 

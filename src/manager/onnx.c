@@ -8,8 +8,6 @@
 #include "manager/journal.h"
 #include "manager/onnx_check.h"
 
-#include <string.h>
-
 static hangar_code open_snapshot(hangar *h, const char *ref, hg_snapshot **out, hangar_err *err)
 {
     hg_ref parsed;

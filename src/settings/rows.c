@@ -2,8 +2,6 @@
 /* The table of settings, and how a text becomes a value. */
 #include "settings/inner.h"
 
-#include <stdio.h>
-
 const hg_setting hg_setting_rows[HG_SETTING_COUNT] = {
 #define HG_SETTING(key, type, field, def, allowed, env, help) \
     {key, HG_SETTING_##type, offsetof(hg_settings, field), def, allowed, env, help},

@@ -4,8 +4,6 @@
  * unknown, not damage (Python truncates before it writes). A link says which blob it means by the last part of its
  * target; links are never followed into folders.
  */
-#include "base/clock.h"
-#include "base/log.h"
 #include "store/internal.h"
 
 #include <dirent.h>

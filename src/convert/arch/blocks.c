@@ -2,7 +2,6 @@
 #include "convert/arch/blocks.h"
 
 #include <stdio.h>
-#include <string.h>
 
 /* prefix + scope + leaf: the name in the checkpoint. */
 static const char *full_name(const hg_build *b, const char *leaf, char out[2 * HG_ONNX_NAME_MAX])
