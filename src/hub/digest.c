@@ -33,7 +33,12 @@ typedef struct worker {
 struct hg_prover {
     pthread_mutex_t mutex;
     pthread_cond_t work; /* something in the queue, or the end */
-    pthread_cond_t idle; /* a proof is no longer busy */
+    pthread_cond_t idle; /* a proof is no longer busy, or flushed */
+    pthread_cond_t flush_work;
+    pthread_t flusher;
+    bool flushes;    /* there is a flusher */
+    hg_proof *flush; /* what it is at, from .. to */
+    uint64_t flush_from, flush_to;
     worker workers[THREADS];
     unsigned count;
     atomic_bool stop;
@@ -68,13 +73,41 @@ static hg_proof *dequeue(hg_prover *p)
     return proof;
 }
 
-/* Asks the disk to begin with what has been hashed, so that the fsync at the end finds little to do. */
-static void flush_ahead(hg_proof *proof)
+/*
+ * Lets the flusher ask the disk to begin with what has been hashed, so that the fsync at the end finds little to do. It
+ * takes one request at a time: while it is busy the next one grows.
+ */
+static void flush_ahead(hg_prover *p, hg_proof *proof)
 {
-    uint64_t len = proof->hashed - proof->flushed;
-    if (len < FLUSH) return;
-    sync_file_range(proof->fd, (off_t)proof->flushed, (off_t)len, SYNC_FILE_RANGE_WRITE);
-    proof->flushed = proof->hashed;
+    if (proof->hashed - proof->flushed < FLUSH) return;
+    pthread_mutex_lock(&p->mutex);
+    if (!p->flush) {
+        p->flush = proof;
+        p->flush_from = proof->flushed;
+        p->flush_to = proof->hashed;
+        proof->flushed = proof->hashed;
+        pthread_cond_signal(&p->flush_work);
+    }
+    pthread_mutex_unlock(&p->mutex);
+}
+
+static void *flusher_main(void *arg)
+{
+    hg_prover *p = arg;
+    pthread_mutex_lock(&p->mutex);
+    for (;;) {
+        while (!p->flush && !atomic_load(&p->stop)) pthread_cond_wait(&p->flush_work, &p->mutex);
+        if (!p->flush) break;
+        int fd = p->flush->fd;
+        off_t from = (off_t)p->flush_from, len = (off_t)(p->flush_to - p->flush_from);
+        pthread_mutex_unlock(&p->mutex);
+        sync_file_range(fd, from, len, SYNC_FILE_RANGE_WRITE);
+        pthread_mutex_lock(&p->mutex);
+        p->flush = NULL;
+        pthread_cond_broadcast(&p->idle);
+    }
+    pthread_mutex_unlock(&p->mutex);
+    return NULL;
 }
 
 /* Puts a block back; under the mutex. */
@@ -138,7 +171,7 @@ static hangar_code hash_piece(hg_prover *p, hg_proof *proof, char *scratch, hang
         if (ready <= proof->hashed || proof->hashed >= stop || atomic_load(&p->stop)) return HANGAR_OK;
         hangar_code code = hash_some(p, proof, ready, scratch, err);
         if (code != HANGAR_OK) return code;
-        flush_ahead(proof);
+        flush_ahead(p, proof);
     }
 }
 
@@ -220,6 +253,7 @@ hangar_code hg_prover_open(unsigned threads, size_t room, size_t blocks, hg_stor
     pthread_mutex_init(&p->mutex, NULL);
     pthread_cond_init(&p->work, NULL);
     pthread_cond_init(&p->idle, NULL);
+    pthread_cond_init(&p->flush_work, NULL);
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, STACK);
     if (threads > THREADS) threads = THREADS;
@@ -232,8 +266,9 @@ hangar_code hg_prover_open(unsigned threads, size_t room, size_t blocks, hg_stor
             break;
         }
     }
+    p->flushes = pthread_create(&p->flusher, &attr, flusher_main, p) == 0;
     pthread_attr_destroy(&attr);
-    if (p->count == 0) {
+    if (p->count == 0 || !p->flushes) {
         hg_prover_close(p);
         return hg_fail(err, HANGAR_E_NO_MEMORY, "no thread could be started");
     }
@@ -247,18 +282,22 @@ void hg_prover_stop(hg_prover *p)
     pthread_mutex_lock(&p->mutex);
     atomic_store(&p->stop, true);
     pthread_cond_broadcast(&p->work);
+    pthread_cond_broadcast(&p->flush_work);
     pthread_mutex_unlock(&p->mutex);
     for (unsigned i = 0; i < p->count; i++) {
         pthread_join(p->workers[i].thread, NULL);
         free(p->workers[i].block);
     }
     p->count = 0;
+    if (p->flushes) pthread_join(p->flusher, NULL);
+    p->flushes = false;
 }
 
 void hg_prover_close(hg_prover *p)
 {
     if (!p) return;
     hg_prover_stop(p);
+    pthread_cond_destroy(&p->flush_work);
     pthread_cond_destroy(&p->idle);
     pthread_cond_destroy(&p->work);
     pthread_mutex_destroy(&p->mutex);
@@ -324,7 +363,7 @@ static void unlink_proof(hg_proof **list, hg_proof *proof)
 bool hg_prover_reset(hg_prover *p, hg_proof *proof)
 {
     pthread_mutex_lock(&p->mutex);
-    while (proof->busy) pthread_cond_wait(&p->idle, &p->mutex);
+    while (proof->busy || p->flush == proof) pthread_cond_wait(&p->idle, &p->mutex);
     bool published = proof->ended && proof->end == HG_PROOF_PUBLISHED;
     if (proof->queued) {
         unlink_proof(&p->first, proof);

@@ -61,8 +61,8 @@ void hg_prover_give(hg_prover *p, hg_block *block);
 /* Takes a block whose `len` bytes were just written `at` this place, the end of what is ready; `ready` moves after. */
 void hg_prover_hand(hg_prover *p, hg_proof *proof, hg_block *block, uint64_t at, size_t len);
 /*
- * Begins a proof anew, or ends it for good; gives its blocks and its hash back. Waits until no thread is at it. `ready` must
- * have been set back before. True: too late, the file was published meanwhile; what was the partial file is a blob now
+ * Begins a proof anew, or ends it for good; gives its blocks and its hash back. Waits until no thread is at it. `ready`
+ * must have been set back before. True: too late, the file was published meanwhile; what was the partial file is a blob now
  * and must not be written to any more.
  */
 bool hg_prover_reset(hg_prover *p, hg_proof *proof);

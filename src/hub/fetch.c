@@ -293,7 +293,7 @@ static void proved(hg_fetch *f, hg_file *file)
 
 /* ---- who fetches what ---- */
 
-/* How many streams a file may have now. One, until an answer was good; all, unless one is so fast that the machine and not
+/* How many streams a file may have now: one, until an answer was good; all, unless one is so fast that the machine, not
  * the line is what limits it. */
 static unsigned allowance(hg_fetch *f, hg_file *file, double now)
 {
@@ -434,7 +434,7 @@ static hangar_code loop(hg_fetch *f)
         bool ended = collect(f);
         check_stalls(f, hg_now());
         tell(f, now, false);
-        if (ended) continue; /* their streams are free for more */
+        if (ended || f->finished == f->count || f->err.code != HANGAR_OK) continue;
         curl_multi_poll(f->net->multi, NULL, 0, poll_time(f, now), NULL);
     }
     return f->err.code;

@@ -7,8 +7,8 @@
  * publish the file when the digest is right. A file is cut into chunks; a chunk is fetched by one stream at a time,
  * from its start to its end, and how far each got is written into a journal beside the partial file (partial.h).
  *
- * Invariants: what lies behind chunk.done is not believed; a file is published only after all its bytes gave its digest; the partial file belongs to whoever holds the blob's lock, and has a name of its
- * own where locks do not work.
+ * Invariants: what lies behind chunk.done is not believed; a file is published only after all its bytes gave its digest;
+ * the partial file belongs to whoever holds the blob's lock, and has a name of its own where locks do not work.
  * A request asks for a run of neighbouring chunks, as long as range_size when the server takes its time to answer, shorter
  * when it answers at once: then the streams stay close together, and the provers close behind them.
  */
