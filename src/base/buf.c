@@ -62,6 +62,18 @@ void hg_buf_str(hg_buf *b, hg_str s)
     hg_buf_add(b, s.ptr, s.len);
 }
 
+void hg_buf_utf8(hg_buf *b, hg_str s)
+{
+    while (s.len > 0) {
+        uint32_t c;
+        size_t n = hg_utf8_next(s, &c);
+        if (n > 0) hg_buf_add(b, s.ptr, n);
+        else hg_buf_puts(b, "\xef\xbf\xbd");
+        if (n == 0) n = 1;
+        s = (hg_str){s.ptr + n, s.len - n};
+    }
+}
+
 void hg_buf_putc(hg_buf *b, char c)
 {
     hg_buf_add(b, &c, 1);

@@ -33,6 +33,8 @@ void hg_buf_deinit(hg_buf *b);
 void hg_buf_add(hg_buf *b, const void *bytes, size_t len);
 void hg_buf_puts(hg_buf *b, const char *text);
 void hg_buf_str(hg_buf *b, hg_str s);
+/* Text that may be none: U+FFFD stands for every byte that is not UTF-8. */
+void hg_buf_utf8(hg_buf *b, hg_str s);
 void hg_buf_putc(hg_buf *b, char c);
 void hg_buf_printf(hg_buf *b, const char *fmt, ...) HG_PRINTF(2, 3);
 /* Room for `len` more bytes at the end, to be filled by the caller, who then adds to b->len; NULL on error. */

@@ -56,14 +56,7 @@ static yyjson_mut_val *text_value(hg_jw *w, hg_str s)
     if (hg_utf8_valid(s)) return yyjson_mut_strncpy(w->doc, s.ptr ? s.ptr : "", s.len);
     hg_buf clean;
     hg_buf_init(&clean, SIZE_MAX);
-    while (s.len) {
-        uint32_t c;
-        size_t n = hg_utf8_next(s, &c);
-        if (n) hg_buf_add(&clean, s.ptr, n);
-        else hg_buf_puts(&clean, "\xef\xbf\xbd");
-        n = n ? n : 1;
-        s = (hg_str){s.ptr + n, s.len - n};
-    }
+    hg_buf_utf8(&clean, s);
     yyjson_mut_val *val = NULL;
     if (clean.state == HANGAR_OK) val = yyjson_mut_strncpy(w->doc, hg_buf_text(&clean), clean.len);
     hg_buf_deinit(&clean);

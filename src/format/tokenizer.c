@@ -473,20 +473,6 @@ hangar_code hg_tokenizer_encode(const hg_tokenizer *t, hg_str text, size_t max_t
 
 /* ---- decode ---- */
 
-/* Appends bytes as UTF-8, each malformed run as one U+FFFD. */
-static void add_utf8(hg_str bytes, hg_buf *out)
-{
-    while (bytes.len > 0) {
-        uint32_t c;
-        size_t n = hg_utf8_next(bytes, &c);
-        if (n > 0) hg_buf_add(out, bytes.ptr, n);
-        else hg_buf_puts(out, "\xef\xbf\xbd");
-        if (n == 0) n = 1;
-        bytes.ptr += n;
-        bytes.len -= n;
-    }
-}
-
 hangar_code hg_tokenizer_decode(const hg_tokenizer *t, const int64_t *ids, size_t count, hg_buf *out,
                                 hangar_err *err)
 {
@@ -499,7 +485,7 @@ hangar_code hg_tokenizer_decode(const hg_tokenizer *t, const int64_t *ids, size_
         if (e->text && !e->added) hg_bpe_bytes((hg_str){e->text, e->len}, &bytes);
     }
     hangar_code code = hg_buf_check(&bytes, err);
-    if (code == HANGAR_OK) add_utf8(hg_buf_view(&bytes), out);
+    if (code == HANGAR_OK) hg_buf_utf8(out, hg_buf_view(&bytes));
     hg_buf_deinit(&bytes);
     return code == HANGAR_OK ? hg_buf_check(out, err) : code;
 }

@@ -7,7 +7,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
-#include "graph/graph.h"
+#include "graph/inner.h"
 #include "graph/read.h"
 
 #include "onnx.pb-c.h"
@@ -50,16 +50,9 @@ typedef struct checker {
 
 /* ---- names ---- */
 
-static size_t hash(const char *name)
-{
-    uint64_t h = 1469598103934665603u;
-    for (; *name; name++) h = (h ^ (unsigned char)*name) * 1099511628211u;
-    return (size_t)(h ^ h >> 29);
-}
-
 static size_t slot(const checker *c, const char *name)
 {
-    size_t at = hash(name) & (c->table_cap - 1);
+    size_t at = hg_name_hash(name) & (c->table_cap - 1);
     while (c->table[at] && strcmp(c->entries[c->table[at] - 1].name, name) != 0)
         at = (at + 1) & (c->table_cap - 1);
     return at;

@@ -162,17 +162,10 @@ const char *hg_graph_scope(const hg_graph *g)
     return g->scope;
 }
 
-static size_t hash(const char *name)
-{
-    uint64_t h = 1469598103934665603u;
-    for (; *name; name++) h = (h ^ (unsigned char)*name) * 1099511628211u;
-    return (size_t)(h ^ h >> 29);
-}
-
 /* The place of a name in the table: that of the value, or an empty one. The table is never full. */
 static size_t name_slot(hg_value *const *names, size_t cap, const char *name)
 {
-    size_t at = hash(name) & (cap - 1);
+    size_t at = hg_name_hash(name) & (cap - 1);
     while (names[at] && strcmp(names[at]->name, name) != 0) at = (at + 1) & (cap - 1);
     return at;
 }

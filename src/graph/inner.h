@@ -6,6 +6,14 @@
 #include "graph/arena.h"
 #include "graph/graph.h"
 
+/* Of a value's name, for tables with open addressing: FNV-1a, its upper half folded in. */
+static inline size_t hg_name_hash(const char *name)
+{
+    uint64_t h = 1469598103934665603u;
+    for (; *name; name++) h = (h ^ (unsigned char)*name) * 1099511628211u;
+    return (size_t)(h ^ h >> 29);
+}
+
 /* A growing array of pointers; old storage stays in the arena. */
 typedef struct hg_list {
     void **items;
