@@ -3,25 +3,22 @@
 // transcribes and embeds from the folder; and `hangar validate` tells a sound model from a damaged one.
 import test from 'node:test';
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdirSync, readFileSync, readdirSync, realpathSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
+import { ownHangar } from '../support/models.mjs';
 
-const program = process.env.HANGAR;
 const top = process.env.HANGAR_TOP;
 const require = createRequire(join(top, 'tests/'));
 const ort = require('onnxruntime-node');
-const dir = mkdtempSync(join(tmpdir(), 'hangar-export-'));
-const env = { PATH: process.env.PATH, HOME: dir, HANGAR_HOME: join(dir, 'hangar'), HF_HOME: join(dir, 'hf'), LANG: 'C.UTF-8' };
-const hangar = (...args) => spawnSync(program, args, { env, encoding: 'utf8' });
 const json = (text) => JSON.parse(text.trim().split('\n').at(-1));
 const read = (...path) => JSON.parse(readFileSync(join(...path), 'utf8'));
 const out = (name) => join(dir, 'out', name);
 const fixtures = ['bert', 'bert-cls', 'bert-mlm', 'whisper'];
 const starters = ['whisper-digits', 'tiny-embed'];
+const own = ownHangar('export', ...starters);
+const dir = own.home, hangar = (...args) => own.hangar(args);
 
 function ok(result, code = 0) {
   assert.equal(result.status, code, result.stderr + result.stdout);
@@ -30,11 +27,10 @@ function ok(result, code = 0) {
 
 test.before(() => {
   for (const name of fixtures) ok(hangar('add', join(top, 'tests/fixtures/arch', name), '--as', `arch/${name}`));
-  for (const name of starters) ok(hangar('add', join(top, 'models/hangar-labs', name), '--as', `hangar-labs/${name}`));
   for (const name of fixtures) ok(hangar('convert', `arch/${name}`, '--out', out(name)));
   for (const name of starters) ok(hangar('convert', `hangar-labs/${name}`, '--out', out(name)));
 });
-test.after(() => rmSync(dir, { recursive: true, force: true }));
+test.after(own.remove);
 
 const session = (name, graph) => ort.InferenceSession.create(join(out(name), 'onnx', `${graph}.onnx`));
 const longs = (numbers, shape) => new ort.Tensor('int64', BigInt64Array.from(numbers.map(BigInt)), shape);

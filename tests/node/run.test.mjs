@@ -3,27 +3,17 @@
 import test from 'node:test';
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, writeFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { models, ownHangar, program, reference } from '../support/models.mjs';
 
-const program = process.env.HANGAR;
-const top = process.env.HANGAR_TOP;
-const source = join(top, 'models/hangar-labs/tiny-chat-gguf');
-const home = mkdtempSync(join(tmpdir(), 'hangar-run-'));
-const env = { PATH: process.env.PATH, HOME: home, HANGAR_HOME: join(home, 'hangar'), HF_HOME: join(home, 'hf'), LANG: 'C.UTF-8' };
-const hangar = (args, options = {}) => spawnSync(program, args, { env, encoding: 'utf8', ...options });
+const { env, home, hangar, remove } = ownHangar('run', 'tiny-chat-gguf');
 
-test.before(() => {
-  const added = hangar(['add', source, '--as', 'hangar-labs/tiny-chat-gguf']);
-  assert.equal(added.status, 0, added.stderr);
-});
 // A grammar that never lets the answer end, so that there is time to disturb it.
 writeFileSync(join(home, 'endless.gbnf'), 'root ::= [a-z ] root\n');
-test.after(() => rmSync(home, { recursive: true, force: true }));
+test.after(remove);
 
-const reference = JSON.parse(readFileSync(join(source, 'reference.json'), 'utf8'));
-for (const [file, cases] of Object.entries(reference.files)) {
+for (const [file, cases] of Object.entries(reference('tiny-chat-gguf').files)) {
   test(`${file} gives the ids of the reference at temperature 0`, () => {
     for (const one of cases.filter((c) => c.messages.length === 1)) {
       const [message] = one.messages;
@@ -65,7 +55,7 @@ test('a model that is not there names the command that fetches it', () => {
 
 test('a damaged model is one clear line', () => {
   const bad = join(home, 'bad.gguf');
-  writeFileSync(bad, readFileSync(join(source, 'tiny-chat-Q8_0.gguf')).subarray(0, 100000));
+  writeFileSync(bad, readFileSync(join(models, 'hangar-labs/tiny-chat-gguf/tiny-chat-Q8_0.gguf')).subarray(0, 100000));
   assert.equal(hangar(['add', bad, '--as', 'local/bad']).status, 0);
   const got = hangar(['run', 'local/bad', 'Hello']);
   assert.notEqual(got.status, 0);

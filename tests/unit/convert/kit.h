@@ -3,6 +3,7 @@
 #ifndef HG_TEST_CONVERT_KIT_H
 #define HG_TEST_CONVERT_KIT_H
 
+#include "at.h"
 #include "base/fsx.h"
 #include "base/mem.h"
 #include "convert/artifact.h"
@@ -17,18 +18,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-/* A path below the present folder, absolute; a few live at a time. */
-static inline const char *at(const char *relative)
-{
-    static char paths[8][4096];
-    static int next;
-    char here[2048];
-    char *out = paths[next++ % 8];
-    assert_non_null(getcwd(here, sizeof here));
-    snprintf(out, sizeof paths[0], "%s/%s", here, relative);
-    return out;
-}
 
 static inline hg_store *kit_store(void)
 {

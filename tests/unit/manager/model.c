@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include "at.h"
 #include "base/fsx.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -18,16 +19,6 @@
 #include <unistd.h>
 
 static hangar *h;
-
-static const char *at(const char *relative)
-{
-    static char paths[8][4096];
-    static unsigned next;
-    char *out = paths[next++ % 8], cwd[2048];
-    if (!getcwd(cwd, sizeof cwd)) abort();
-    snprintf(out, sizeof paths[0], "%s/%s", cwd, relative);
-    return out;
-}
 
 static const char *shipped(const char *name)
 {

@@ -9,6 +9,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include "at.h"
 #include "base/fsx.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -28,17 +29,6 @@
         if ((call) != HANGAR_OK) fail_msg("%s: %s", #call, err_.msg); \
         (void)e_;                                                     \
     } while (0)
-
-/* An absolute path below the test's directory; one of a few static ones. */
-static inline const char *at(const char *relative)
-{
-    static char paths[8][4096];
-    static unsigned next;
-    char *out = paths[next++ % 8], cwd[2048];
-    if (!getcwd(cwd, sizeof cwd)) abort();
-    snprintf(out, sizeof paths[0], "%s/%s", cwd, relative);
-    return out;
-}
 
 static inline hg_store *kit_open(void)
 {
