@@ -27,7 +27,7 @@ build: deps $(BUILD)/build.ninja ## build the program: build/hangar (the default
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: build ## show what hangar does, on small models that are made here
+demo: build ## show what hangar does, on the small models in models/
 	@tools/demo
 
 run: build ## run the program: make run A="ls --json"

@@ -26,6 +26,7 @@ typedef struct advice {
 } advice;
 
 #define GO_ON "what came is kept, the same command goes on"
+#define CHECK "check the network and HF_ENDPOINT"
 #define FREE  "hangar ls shows what takes space, hangar rm frees it"
 
 static const advice advices[] = {
@@ -37,6 +38,10 @@ static const advice advices[] = {
     {HANGAR_E_NO_SPACE, "pull", false, FREE},
     {HANGAR_E_NO_SPACE, "add", false, FREE},
     {HANGAR_E_NO_SPACE, "convert", false, FREE},
+    {HANGAR_E_NETWORK, "pull", false, CHECK},
+    {HANGAR_E_TIMEOUT, "pull", false, CHECK},
+    {HANGAR_E_OFFLINE, "pull", false, "unset it to fetch"},
+    {HANGAR_E_BUSY, "mirror", false, "--listen 127.0.0.1:0 takes any free port"},
     {HANGAR_E_INTEGRITY, "verify", false, "hangar pull fetches what is damaged again"},
 };
 
@@ -187,7 +192,7 @@ int hg_answer_print(hg_cli *cli, const hg_answer *answer)
         a.missing = false;
         a.verb = NULL;
         print_error(cli, &a);
-    } else if (a.code != HANGAR_OK && (!cli->json || cli->out_errno)) {
+    } else if (a.code != HANGAR_OK && !a.silent && (!cli->json || cli->out_errno)) {
         print_error(cli, &a);
     }
     return hangar_code_exit(a.code);

@@ -55,6 +55,7 @@ typedef struct hg_answer {
     const hg_verb *verb; /* NULL: none was found */
     const char *ref;     /* the model it was about, or NULL */
     bool missing;        /* that model is not in the store */
+    bool silent;         /* the exit code says it all: no error in words */
     bool kept;           /* something came before the end and is kept */
     hangar_code code;
     const hangar_err *err;

@@ -148,6 +148,7 @@ static int run_call(hg_cli *cli, const hg_verb *verb, const void *args)
         hg_render_stop(cli->render);
     }
     hg_answer answer = {.verb = verb, .ref = ref_of(verb, args), .code = code, .err = &err, .json = json};
+    answer.silent = call.silent;
     answer.kept = cli->render && hg_render_done(cli->render) > 0;
     if (code == HANGAR_E_NOT_FOUND && call.h && answer.ref && !hg_streq(verb->name, "pull") &&
         !hg_streq(verb->name, "rm"))

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 
 #include <stdarg.h>
+#include <math.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -198,9 +199,9 @@ static void show_json(hg_render *r, const hangar_event *e, hg_item *item)
     if (counts && e->kind != HANGAR_EVENT_PLAN) hg_jw_u64(w, "done", e->done);
     if (counts) hg_jw_u64(w, "total", e->total);
     if (e->kind == HANGAR_EVENT_TOTAL) {
-        hg_jw_f64(w, "rate", e->rate);
+        hg_jw_f64(w, "rate", round(e->rate));
         if (e->eta < 0) hg_jw_null(w, "eta");
-        else hg_jw_f64(w, "eta", e->eta);
+        else hg_jw_f64(w, "eta", round(e->eta * 10) / 10);
     }
     if (!w || hg_jw_finish(w, false, &text, NULL) != HANGAR_OK) return;
     size_t len = strlen(text);

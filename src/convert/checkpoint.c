@@ -99,7 +99,9 @@ static hangar_code nothing_to_convert(const hg_snapshot *snap, hangar_err *err)
             }
         }
     }
-    return hg_fail(err, HANGAR_E_UNSUPPORTED, "%s has no model.safetensors", snap->ref.repo);
+    return hg_fail(err, HANGAR_E_UNSUPPORTED,
+                   "%s has no model.safetensors here; hangar pull %s fetches what is missing", snap->ref.repo,
+                   snap->ref.repo);
 }
 
 /* Opens the headers of a snapshot's weight files. */

@@ -44,6 +44,12 @@ typedef struct run {
 static hangar_code open_config(run *r, hangar_err *err)
 {
     if (!hg_snapshot_file_get(r->snap, "config.json")) {
+        for (size_t i = 0; i < r->snap->count; i++)
+            if (hg_str_ends(hg_str_of(r->snap->files[i].path), HG_STR(".gguf")))
+                return hg_fail(
+                    err, HANGAR_E_UNSUPPORTED,
+                    "%s holds GGUF files, which are not converted: hangar run takes them as they are",
+                    r->snap->ref.repo);
         return hg_fail(err, HANGAR_E_UNSUPPORTED, "%s has no config.json: nothing says what model it is",
                        r->snap->ref.repo);
     }

@@ -166,6 +166,11 @@ hangar_code hg_place_weights(const char *from, const char *to, hangar_place plac
     if (any || place == HANGAR_PLACE_REFLINK) {
         *out_way = "reflink";
         hangar_code code = hg_place_file(from, to, HG_PLACE_REFLINK, any ? NULL : err);
+        if (code == HANGAR_E_UNSUPPORTED && !any)
+            return hg_fail(err, code,
+                           "%s cannot be reflinked: the file system of the cache or of the folder does "
+                           "not share blocks; use --link or --copy",
+                           item);
         if (code == HANGAR_OK || !any) return hg_wrap(err, code, "reflink of %s", item);
     }
     if (any || place == HANGAR_PLACE_LINK) {

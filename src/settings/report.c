@@ -62,6 +62,7 @@ hangar_code hg_settings_check(const char *file, char **out_json, hangar_err *err
     hg_settings_free(l ? &l->s : NULL);
     hg_jw_obj(w, NULL);
     hg_jw_text(w, "file", path);
+    hg_jw_bool(w, "found", found);
     hg_jw_bool(w, "ok", problems.len == 0);
     hg_jw_arr(w, "problems");
     for (size_t i = 0; i < problems.len; i++) {

@@ -54,8 +54,8 @@ static void show_problems(const hg_jval *r, hg_view *view)
                      hg_json_text_or(hg_json_get(it.val, "message"), "?"));
     }
     if (hg_json_len(problems)) return;
-    if (*file) hg_view_line(view, HG_GOOD, "✓ %s is in order", file);
-    else hg_view_line(view, HG_GOOD, "✓ there is no configuration file; the defaults apply");
+    if (hg_json_bool_or(hg_json_get(r, "found"), true)) hg_view_line(view, HG_GOOD, "✓ %s is in order", file);
+    else hg_view_line(view, HG_GOOD, "✓ there is no %s; the defaults apply", file);
 }
 
 /* A setting's value as it would be typed. */

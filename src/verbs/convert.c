@@ -62,6 +62,14 @@ static hangar_code run(hg_call *call, char **out_json, hangar_err *err)
     return hangar_onnx_convert(call->h, a->ref, &options, call->job, out_json, err);
 }
 
+/* How the weights came into the folder. */
+static const char *placed_words(const char *placed)
+{
+    if (hg_streq(placed, "link")) return "hard-linked";
+    if (hg_streq(placed, "reflink")) return "reflinked";
+    return hg_streq(placed, "copy") ? "copied" : placed;
+}
+
 static void show(const hg_jval *r, hg_view *view)
 {
     const char *ref = hg_json_text_or(hg_json_get(r, "ref"), "?");
@@ -71,8 +79,8 @@ static void show(const hg_jval *r, hg_view *view)
     hg_view_field(view, "architecture", hg_json_text(hg_json_get(r, "architecture")));
     hg_view_field(view, "written", hg_size_words(&w, hg_json_get(r, "bytes_written")));
     if (placed)
-        hg_view_fieldf(view, "weights", "%s, %s", placed,
-                       hg_size_words(&w, hg_json_path(r, "weights", "bytes", NULL)));
+        hg_view_fieldf(view, "weights", "%s %s", hg_size_words(&w, hg_json_path(r, "weights", "bytes", NULL)),
+                       placed_words(placed));
     hg_view_field(view, "path", hg_json_text(hg_json_get(r, "path")));
     hg_view_line(view, HG_PLAIN, "%s", "");
     hg_view_table(view, "~GRAPH|>NODES|>SIZE");
@@ -82,6 +90,7 @@ static void show(const hg_jval *r, hg_view *view)
         hg_view_cell(view, HG_PLAIN, "%s", hg_size_words(&w, hg_json_get(it.val, "bytes")));
     }
     hg_view_table_end(view);
+    if (placed) return; /* a folder for others; what is validated is the form that hangar keeps */
     hg_view_line(view, HG_PLAIN, "%s", "");
     hg_view_line(view, HG_DIM, "hangar validate %s proves that it is right", ref);
 }

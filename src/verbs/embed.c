@@ -4,6 +4,8 @@
 #include "verbs/verb.h"
 #include "verbs/words.h"
 
+#include <stdio.h>
+
 typedef struct embed_args {
     const char *ref;
     const char **texts;
@@ -75,6 +77,23 @@ static hangar_code read_lines(hg_call *call, text_list *list, hangar_err *err)
     return code;
 }
 
+/* Tells the person of texts that the model could not read to their end. */
+static void tell_cut(hg_call *call, const char *text)
+{
+    hg_json *doc = NULL;
+    hg_json_limits limits = {.bytes = 4 * HG_GIB};
+    if (call->json || !text || hg_json_parse(hg_str_of(text), &limits, &doc, NULL) != HANGAR_OK) return;
+    size_t cut = hg_json_len(hg_json_get(hg_json_root(doc), "truncated"));
+    if (cut) {
+        hg_words w;
+        char line[128];
+        snprintf(line, sizeof line, "%s cut: longer than the model can read; --json tells which",
+                 hg_plural_words(&w, cut, "text was", "texts were"));
+        call->say(call->face, line);
+    }
+    hg_json_free(doc);
+}
+
 static hangar_code run(hg_call *call, char **out_json, hangar_err *err)
 {
     const embed_args *a = call->args;
@@ -93,6 +112,7 @@ static hangar_code run(hg_call *call, char **out_json, hangar_err *err)
     hangar_model *model = NULL;
     if (code == HANGAR_OK) code = hangar_model_load(call->h, a->ref, call->job, &model, err);
     if (code == HANGAR_OK) code = hangar_embed(model, texts, count, call->job, out_json, err);
+    if (code == HANGAR_OK) tell_cut(call, *out_json);
     hangar_model_unload(model);
     drop(&list);
     return code;

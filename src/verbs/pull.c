@@ -16,7 +16,8 @@ static const hg_param params[] = {
      .positional = true,
      .required = true,
      .metavar = "ORG/NAME[@REV]",
-     .help = "the repository; REV is a branch, a tag or a commit (main when left out)"},
+     .help = "the repository; REV is a branch, a tag or a commit (main when left out); with :FILE behind it, "
+             "that file alone"},
     {.name = "include",
      .type = HG_TEXTS,
      .at = offsetof(pull_args, include),
@@ -42,6 +43,7 @@ static const hg_example examples[] = {{"hangar pull hangar-labs/whisper-digits",
                                        "fetch a model, or what is missing of it"},
                                       {"hangar pull org/name@v1.0 --include '*.gguf' --limit-rate 10M",
                                        "only the GGUF files of a tag, at 10 MB/s"},
+                                      {"hangar pull org/name:model-Q4_K_M.gguf", "one file alone"},
                                       {"hangar pull org/name --dry-run",
                                        "see the files and their sizes first"},
                                       {0}};
@@ -49,6 +51,11 @@ static const hg_example examples[] = {{"hangar pull hangar-labs/whisper-digits",
 static hangar_code run(hg_call *call, char **out_json, hangar_err *err)
 {
     const pull_args *a = call->args;
+    if (strstr(a->ref, "://"))
+        return hg_fail(err, HANGAR_E_USAGE,
+                       "'%s' is an address; give the repository's name, ORG/NAME[@REV] (HF_ENDPOINT names "
+                       "another Hub)",
+                       a->ref);
     hangar_download_options options = HANGAR_DOWNLOAD_OPTIONS_INIT;
     options.include = a->include;
     options.exclude = a->exclude;
@@ -80,8 +87,9 @@ static void show_plan(const hg_jval *r, hg_view *view)
         hg_view_cell(view, have ? HG_DIM : HG_GOOD, "%s", have ? "is here" : "to fetch");
     }
     hg_view_table_end(view);
-    hg_view_line(view, HG_PLAIN, "%s to fetch, %s", hg_plural_words(&n, count, "file", "files"),
-                 hg_size_format(missing, buf));
+    hg_plural_words(&n, count, "file", "files");
+    if (count) hg_view_line(view, HG_PLAIN, "%s to fetch, %s", n.text, hg_size_format(missing, buf));
+    else hg_view_line(view, HG_PLAIN, "nothing to fetch");
 }
 
 static void show(const hg_jval *r, hg_view *view)
@@ -96,7 +104,8 @@ static void show(const hg_jval *r, hg_view *view)
     for (hg_json_iter it = hg_json_iter_of(files); hg_json_next(&it);) fetched += in_state(it.val, "fetched");
     hg_plural_words(&n, hg_json_len(files), "file", "files");
     if (fetched == 0)
-        hg_view_line(view, HG_GOOD, "✓ %s is complete", hg_json_text_or(hg_json_get(r, "ref"), "?"));
+        hg_view_line(view, HG_GOOD, "✓ %s is here, nothing to fetch",
+                     hg_json_text_or(hg_json_get(r, "ref"), "?"));
     else hg_view_line(view, HG_GOOD, "✓ %s pulled", hg_json_text_or(hg_json_get(r, "ref"), "?"));
     hg_view_field(view, "commit", hg_commit_words(&w, hg_json_get(r, "commit")));
     hg_view_fieldf(view, "files", "%s, %s", n.text, hg_size_words(&w, hg_json_get(r, "bytes_total")));

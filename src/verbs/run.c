@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/fsx.h"
+#include "base/job.h"
 #include "base/mem.h"
 #include "verbs/chat.h"
 #include "verbs/verb.h"
@@ -131,6 +132,15 @@ static hangar_code read_text(const char *path, hg_buf *out, hangar_err *err)
     return HANGAR_OK;
 }
 
+/* Before a model is loaded for nothing. */
+static hangar_code check_schema(const char *path, const hg_buf *schema, hangar_err *err)
+{
+    hg_json *doc = NULL;
+    hangar_code code = hg_json_parse(hg_buf_view(schema), NULL, &doc, err);
+    hg_json_free(doc);
+    return hg_wrap(err, code, "%s", path);
+}
+
 /* All of the standard input, without the newline at its end. */
 static hangar_code read_prompt(hg_call *call, hg_buf *out, hangar_err *err)
 {
@@ -153,7 +163,7 @@ static hangar_code read_prompt(hg_call *call, hg_buf *out, hangar_err *err)
     return HANGAR_OK;
 }
 
-/* Tells the person when the answer was cut off. */
+/* Tells the person when the answer was cut off, on a line of its own. */
 static void tell_cut(hg_call *call, const char *text)
 {
     hg_json *doc = NULL;
@@ -164,6 +174,10 @@ static void tell_cut(hg_call *call, const char *text)
         uint64_t n = (uint64_t)hg_json_i64_or(hg_json_get(hg_json_root(doc), "generated_tokens"), 0);
         snprintf(line, sizeof line, "the answer was cut after %s (--max-tokens)",
                  hg_plural_words(&w, n, "token", "tokens"));
+        hg_str answer = {0};
+        if (hg_json_str(hg_json_get(hg_json_root(doc), "text"), &answer) &&
+            !hg_str_ends(answer, HG_STR("\n")))
+            hg_job_text(call->job, HG_STR("\n"));
         call->say(call->face, line);
     }
     hg_json_free(doc);
@@ -216,6 +230,7 @@ static hangar_code run(hg_call *call, char **out_json, hangar_err *err)
         code = read_prompt(call, &input, err);
         prompt = hg_buf_text(&input);
     }
+    if (code == HANGAR_OK && a->json_schema) code = check_schema(a->json_schema, &schema, err);
     if (a->grammar) options.grammar = hg_buf_text(&grammar);
     if (a->json_schema) options.json_schema = hg_buf_text(&schema);
     if (code == HANGAR_OK) code = generate(call, &options, prompt, out_json, err);

@@ -39,6 +39,7 @@ static hangar_code exists(hg_call *call, char **out_json, hangar_err *err)
     hg_jw_text(w, "ref", a->ref);
     hg_jw_bool(w, "exists", code == HANGAR_OK);
     hangar_code wrote = hg_jw_finish(w, false, out_json, code == HANGAR_OK ? err : NULL);
+    call->silent = code == HANGAR_E_NOT_FOUND;
     return code != HANGAR_OK ? code : wrote;
 }
 

@@ -110,24 +110,27 @@ static bool ends_all(hangar_code code)
     return code == HANGAR_E_CANCELLED || code == HANGAR_E_ENGINE || code == HANGAR_E_NO_MEMORY;
 }
 
-/* {"results":[...]}: a file that cannot be read does not keep the others from it; its error is what the call ends with. */
+/* {"results":[...]}: a file that cannot be read does not keep the others from it; the call ends with the first error. */
 static hangar_code many(hg_call *call, hangar_model *model, hg_jw *w, hangar_err *err)
 {
     const transcribe_args *a = call->args;
     hangar_code code = HANGAR_OK;
+    size_t files = 0, failed = 0;
     hg_jw_obj(w, NULL);
     hg_jw_arr(w, "results");
     for (const char **file = a->files; *file && !ends_all(code); file++) {
         hangar_err why = {0};
         hangar_code this = one(call, model, *file, w, &why);
+        files++;
         if (this == HANGAR_OK) continue;
+        failed++;
         add_error(w, *file, &why);
         if (code != HANGAR_OK && !ends_all(this)) continue;
         code = this;
         if (err) *err = why;
     }
     hg_jw_end(w);
-    return code;
+    return ends_all(code) ? code : hg_wrap(err, code, "%zu of %zu files failed", failed, files);
 }
 
 static hangar_code run(hg_call *call, char **out_json, hangar_err *err)
@@ -184,10 +187,16 @@ static void show(const hg_jval *r, hg_view *view)
         return;
     }
     for (hg_json_iter it = hg_json_iter_of(results); hg_json_next(&it);) {
-        const hg_jval *error = hg_json_get(it.val, "error");
-        hg_view_line(view, HG_BOLD, "%s", hg_json_text_or(hg_json_get(it.val, "file"), "?"));
-        if (error) hg_view_line(view, HG_BAD, "✗ %s", hg_json_text_or(hg_json_get(error, "message"), "?"));
-        else show_one(it.val, view);
+        const char *file = hg_json_text_or(hg_json_get(it.val, "file"), "?");
+        const char *why = hg_json_text(hg_json_path(it.val, "error", "message", NULL));
+        if (!why) {
+            hg_view_line(view, HG_BOLD, "%s", file);
+            show_one(it.val, view);
+        } else if (hg_str_starts(hg_str_of(why), hg_str_of(file))) {
+            hg_view_line(view, HG_BAD, "✗ %s", why);
+        } else {
+            hg_view_line(view, HG_BAD, "✗ %s: %s", file, why);
+        }
     }
 }
 

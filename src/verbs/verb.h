@@ -23,6 +23,7 @@ typedef struct hg_call {
     const void *args; /* the verb's own struct */
     bool json;        /* the answer is for a program: no streaming to people */
     bool interactive; /* a person sits at a terminal: questions may be asked */
+    bool silent;      /* set by run(): the exit code is the answer, no error is told to people */
     void *face;
     /* Reads one line from the person (prompt shown when it is a terminal); false at the end of input. For sessions. */
     bool (*ask)(void *face, const char *prompt, hg_buf *line);

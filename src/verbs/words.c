@@ -25,7 +25,9 @@ const char *hg_count_words(hg_words *w, const hg_jval *count)
 {
     uint64_t n;
     if (!hg_json_u64(count, &n)) return none(w);
-    if (n < 1000000) snprintf(w->text, sizeof w->text, "%u", (unsigned)n);
+    if (n < 10000) snprintf(w->text, sizeof w->text, "%u", (unsigned)n);
+    else if (n < 1000000)
+        snprintf(w->text, sizeof w->text, "%u,%03u", (unsigned)n / 1000, (unsigned)n % 1000);
     else if (n < 999950000) snprintf(w->text, sizeof w->text, "%.1f million", (double)n / 1e6);
     else snprintf(w->text, sizeof w->text, "%.1f billion", (double)n / 1e9);
     return w->text;

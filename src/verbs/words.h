@@ -13,7 +13,7 @@ typedef struct hg_words {
 
 /* hg_words w; hg_size_words(&w, value) returns w.text: "3.2 MB" */
 const char *hg_size_words(hg_words *w, const hg_jval *bytes);
-/* "39.4 million", "1.2 billion" */
+/* "9000", "521,472", "39.4 million", "1.2 billion" */
 const char *hg_count_words(hg_words *w, const hg_jval *count);
 /* "1 file", "12 files" */
 const char *hg_plural_words(hg_words *w, uint64_t count, const char *one, const char *many);

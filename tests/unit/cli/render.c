@@ -393,7 +393,7 @@ static void test_json(void **state)
                         "{\"event\":\"plan\",\"item\":\"a\",\"text\":\"fetch\",\"total\":10}\n"
                         "{\"event\":\"item\",\"item\":\"a\",\"done\":1,\"total\":10}\n"
                         "{\"event\":\"item\",\"item\":\"a\",\"text\":\"done\",\"done\":10,\"total\":10}\n"
-                        "{\"event\":\"total\",\"done\":5,\"total\":10,\"rate\":2.5,\"eta\":2.0}\n"
+                        "{\"event\":\"total\",\"done\":5,\"total\":10,\"rate\":3.0,\"eta\":2.0}\n"
                         "{\"event\":\"total\",\"done\":10,\"total\":10,\"rate\":0.0,\"eta\":0.0}\n"
                         "{\"event\":\"note\",\"text\":\"a \\\"note\\\"\"}\n");
     assert_int_equal(err.len, 0);

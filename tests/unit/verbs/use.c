@@ -176,12 +176,12 @@ static void test_transcribe_many(void **state)
     give.bad_file = "b";
     outcome o = CALL("transcribe", "m", "a", "b", "c");
     assert_int_equal(o.code, HANGAR_E_NOT_FOUND);
-    assert_string_equal(o.err.msg, "b: nothing there");
+    assert_string_equal(o.err.msg, "1 of 3 files failed: b: nothing there");
     assert_string_equal(
         o.json,
         "{\"results\":[{\"file\":\"?\",\"text\":\" one\"},{\"file\":\"b\",\"error\":{\"code\":\"NOT_FOUND\","
         "\"message\":\"b: nothing there\"}},{\"file\":\"?\",\"text\":\" one\"}]}");
-    assert_string_equal(o.page, "?\none\nb\n✗ b: nothing there\n?\none\n");
+    assert_string_equal(o.page, "?\none\n✗ b: nothing there\n?\none\n");
     drop(&o);
     give.code = HANGAR_E_ENGINE; /* nothing more can come from it */
     give.bad_file = NULL;

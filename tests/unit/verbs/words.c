@@ -58,7 +58,9 @@ static void test_numbers(void **state)
     hg_words w;
     assert_string_equal(hg_size_words(&w, value("3200000")), "3.2 MB");
     assert_string_equal(hg_size_words(&w, value("-1")), "-");
-    assert_string_equal(hg_count_words(&w, value("999999")), "999999");
+    assert_string_equal(hg_count_words(&w, value("9999")), "9999");
+    assert_string_equal(hg_count_words(&w, value("12045")), "12,045");
+    assert_string_equal(hg_count_words(&w, value("999999")), "999,999");
     assert_string_equal(hg_count_words(&w, value("39400000")), "39.4 million");
     assert_string_equal(hg_count_words(&w, value("999960000")), "1.0 billion");
     assert_string_equal(hg_count_words(&w, value("\"x\"")), "-");
