@@ -85,15 +85,16 @@ char *hg_blob_lock_path(const hg_store *s, const char *repo, const hg_oid *oid);
 bool hg_blob_have(const hg_store *s, const char *repo, const hg_oid *oid, uint64_t size);
 /*
  * Makes a partial file, whose hash was proved by the caller, visible as its blob: fsync, mode 0664 & ~umask, rename (an existing blob
- * of the same size stays and wins, unless a verification found it damaged; one of another size is replaced), fsync of the folder. When fsync fails, the partial is removed:
- * its bytes can no longer be vouched for.
+ * of the same size stays and wins, unless a verification found it damaged; one of another size is replaced). When fsync fails, the
+ * partial is removed: its bytes can no longer be vouched for. The blob's bytes are on disk before it has its name; the name itself
+ * is made durable by hg_snapshot_sync, once for all blobs of a revision.
  */
 hangar_code hg_blob_publish(hg_store *s, const char *repo, const hg_oid *oid, const char *partial,
                             hangar_err *err);
 /* snapshots/{commit}/{path} -> the blob. path passed hg_path_check. */
 hangar_code hg_snapshot_link(hg_store *s, const char *repo, const char *commit, const char *path,
                              const hg_oid *oid, hangar_err *err);
-/* Makes all links of a commit durable; hg_revision_write does it too. Call one of them before a revision is reported as fetched. */
+/* Makes the names of the blobs and all links of a commit durable; hg_revision_write does it too. Call one of them before a revision is reported as fetched. */
 hangar_code hg_snapshot_sync(hg_store *s, const char *repo, const char *commit, hangar_err *err);
 /* refs/{revision} = commit, atomically; nothing for a revision that is a commit. */
 hangar_code hg_revision_write(hg_store *s, const char *repo, const char *revision, const char *commit,

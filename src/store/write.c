@@ -160,12 +160,10 @@ hangar_code hg_blob_publish(hg_store *s, const char *repo, const hg_oid *oid, co
 {
     uint64_t size = 0;
     HG_AUTO(hg_auto_free) char *blob = hg_blob_path(s, repo, oid);
-    HG_AUTO(hg_auto_free) char *dir = hg_repo_part(s, repo, "blobs");
-    if (!blob || !dir) return hg_fail(err, HANGAR_E_INVALID, "not a blob of a repository");
+    if (!blob) return hg_fail(err, HANGAR_E_INVALID, "not a blob of a repository");
     hangar_code code = settle_partial(s, partial, &size, err);
     bool damaged = is_marked(s, repo, oid);
     if (code == HANGAR_OK) code = rename_blob(partial, blob, size, damaged, err);
-    if (code == HANGAR_OK) code = hg_fsync_dir(dir, err);
     if (code == HANGAR_OK && damaged) hg_blob_mark(s, repo, oid, false);
     return code;
 }
@@ -237,10 +235,12 @@ hangar_code hg_snapshot_link(hg_store *s, const char *repo, const char *commit, 
 hangar_code hg_snapshot_sync(hg_store *s, const char *repo, const char *commit, hangar_err *err)
 {
     hg_entries all;
+    HG_AUTO(hg_auto_free) char *blobs = hg_repo_part(s, repo, "blobs");
     HG_AUTO(hg_auto_free) char *dir = hg_commit_dir(s, repo, commit);
-    if (!dir) return hg_fail(err, HANGAR_E_INVALID, "not a commit of a repository");
-    if (!hg_is_dir(dir)) return HANGAR_OK;
-    hangar_code code = hg_entries_read(dir, &all, err);
+    if (!blobs || !dir) return hg_fail(err, HANGAR_E_INVALID, "not a commit of a repository");
+    hangar_code code = hg_is_dir(blobs) ? hg_fsync_dir(blobs, err) : HANGAR_OK;
+    if (code != HANGAR_OK || !hg_is_dir(dir)) return code;
+    code = hg_entries_read(dir, &all, err);
     if (code != HANGAR_OK) return code;
     for (size_t i = 0; code == HANGAR_OK && i < all.dir_len; i++) {
         HG_AUTO(hg_auto_free) char *below = hg_path_join(dir, all.dirs[i]);
