@@ -150,6 +150,10 @@ static hangar_code read_tokens(hg_whisper *w, hangar_err *err)
     w->max_initial = token_id(w, "max_initial_timestamp_index", NULL);
     w->transcribe = hg_json_i64_or(hg_json_get(tasks, "transcribe"), token_id(w, NULL, "<|transcribe|>"));
     w->translate = hg_json_i64_or(hg_json_get(tasks, "translate"), token_id(w, NULL, "<|translate|>"));
+    if (w->start >= (int64_t)HG_TOKENIZER_IDS_MAX || w->eos >= (int64_t)HG_TOKENIZER_IDS_MAX)
+        return hg_fail(err, HANGAR_E_INVALID,
+                       "the configuration names a start or end token over the limit of %zu",
+                       HG_TOKENIZER_IDS_MAX);
     if (w->start < 0 || w->eos < 0)
         return hg_fail(err, HANGAR_E_INVALID,
                        "neither the configuration nor the tokenizer names the start and end tokens");

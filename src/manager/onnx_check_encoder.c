@@ -233,7 +233,8 @@ static hangar_code compare_sentence(hg_report *r, const hg_jval *sentence, doubl
     if (length == 0) return hg_fail(err, HANGAR_E_INVALID, "reference.json: a sentence without input_ids");
     hangar_code code = run_text(r, &(text){ids, ids + length, 1, length}, &answer, err);
     if (code == HANGAR_OK) code = hg_or_output(&answer, "last_hidden_state", &hidden, err);
-    if (code == HANGAR_OK && (hidden.rank != 3 || hidden.shape[1] != (int64_t)length)) {
+    if (code == HANGAR_OK &&
+        (hidden.rank != 3 || hidden.shape[0] != 1 || hidden.shape[1] != (int64_t)length)) {
         code = hg_fail(err, HANGAR_E_ENGINE, "last_hidden_state has an unexpected shape");
     }
     if (code == HANGAR_OK) {

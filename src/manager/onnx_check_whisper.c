@@ -182,7 +182,11 @@ hangar_code hg_report_whisper(hg_report *r, const hg_jval *reference, hangar_err
         port.shape[1] < 1 || port.shape[2] < 1) {
         return hg_fail(err, HANGAR_E_ENGINE, "%s has no proper input_features", ENCODER);
     }
-    size_t count = (size_t)port.shape[1] * (size_t)port.shape[2];
+    port.shape[0] = 1;
+    size_t count = hg_or_count(&port);
+    if (count == 0 || count > HG_WIRE_BIN_MAX / sizeof(float))
+        return hg_fail(err, HANGAR_E_ENGINE, "%s says of itself that its features are over the limit",
+                       ENCODER);
     HG_AUTO(hg_auto_free) float *mel = hg_calloc(count, sizeof *mel);
     if (!mel) return hg_fail_memory(err);
     for (size_t i = 0; i < count; i++) mel[i] = (float)(0.9 * sin(0.013 * (double)i));

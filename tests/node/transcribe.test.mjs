@@ -3,9 +3,9 @@
 import test from 'node:test';
 import assert from 'node:assert/strict';
 import { spawn, execFileSync } from 'node:child_process';
-import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { cpSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { clip, clips, ownHangar, reference, samples, wav } from '../support/models.mjs';
+import { clip, clips, models, ownHangar, reference, samples, wav } from '../support/models.mjs';
 
 const repo = 'hangar-labs/whisper-digits';
 const own = ownHangar('transcribe', 'whisper-digits', 'tiny-embed');
@@ -159,6 +159,20 @@ const long = async () => {
   assert.ok(out.runner);
   return out;
 };
+
+test('a start token beyond any vocabulary is refused at once', () => {
+  const dir = join(own.home, 'far');
+  cpSync(join(models, repo), dir, { recursive: true });
+  const path = join(dir, 'generation_config.json');
+  const text = readFileSync(path, 'utf8').replace('"lang_to_id"', '"lang_to_none"');
+  const far = text.replace(/("decoder_start_token_id":) *\d+/, '$1 9223372036854775807');
+  assert.notEqual(far, text);
+  writeFileSync(path, far);
+  assert.equal(hangar(['add', dir, '--as', 'local/far']).status, 0);
+  const got = hangar(['transcribe', 'local/far', clip('digits-01.wav')], { timeout: 20000 });
+  assert.match(got.stderr, /a start or end token over the limit/);
+  assert.notEqual(got.status, 0);
+});
 
 test('a runner that is killed is one clear line and exit code 1', async () => {
   const work = await long();
