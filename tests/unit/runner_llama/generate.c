@@ -60,7 +60,7 @@ static void rig_open(rig *r, const char *file)
     assert_int_equal(pthread_create(&r->reader, NULL, read_frames, r), 0);
     llama_log_set(quiet, NULL);
     hg_llama_backends();
-    char *path = model_path(file), *load = hg_format("{\"model\":\"%s\",\"threads\":2}", path);
+    char *path = model_path(file), *load = hg_format("{\"model\":\"%s\"}", path);
     hg_json *doc = NULL;
     hangar_err err = {0};
     assert_int_equal(hg_json_parse(hg_str_of(load), NULL, &doc, &err), HANGAR_OK);
