@@ -70,12 +70,14 @@ static void rig_open(rig *r, const char *file)
     free(path);
 }
 
-static void rig_close(rig *r)
+/* Ends it; `said` (may be NULL) is what the pieces of all its answers must join to. */
+static void rig_close(rig *r, const char *said)
 {
     hg_llama_unload(&r->l);
     close(r->l.fd);
     pthread_join(r->reader, NULL);
     close(r->mine);
+    if (said) assert_string_equal(hg_buf_text(&r->pieces), said);
     hg_buf_deinit(&r->pieces);
 }
 
@@ -84,7 +86,6 @@ static hangar_code call(rig *r, const char *text, hg_json **out, hangar_err *err
 {
     hg_json *doc = NULL;
     hg_jw *done = NULL;
-    hg_buf_reset(&r->pieces);
     assert_int_equal(hg_json_parse(hg_str_of(text), NULL, &doc, NULL), HANGAR_OK);
     hangar_code code = hg_llama_generate(&r->l, hg_json_root(doc), &done, err);
     hg_json_free(doc);
@@ -116,12 +117,13 @@ static const char *text_of(const hg_json *doc)
 /* Every answer of the reference, by its ids. */
 static void check_reference(const char *file)
 {
-    hg_buf text;
+    hg_buf text, said;
     hg_json *ref = NULL;
     rig r;
     rig_open(&r, file);
     char *path = model_path("reference.json");
     hg_buf_init(&text, HG_MIB);
+    hg_buf_init(&said, HG_MIB);
     assert_int_equal(hg_read_file(path, &text, NULL), HANGAR_OK);
     assert_int_equal(hg_json_parse(hg_buf_view(&text), NULL, &ref, NULL), HANGAR_OK);
     const hg_jval *cases = hg_json_path(hg_json_root(ref), "files", file, NULL);
@@ -135,13 +137,15 @@ static void check_reference(const char *file)
         char *got = hg_json_print(hg_json_get(hg_json_root(done), "tokens"), false);
         assert_string_equal(got, want);
         assert_string_equal(text_of(done), hg_json_text(hg_json_get(it.val, "text")));
+        hg_buf_puts(&said, text_of(done));
         free(got), free(want), free(ask), free(messages);
         hg_json_free(done);
     }
     hg_json_free(ref);
     hg_buf_deinit(&text);
     free(path);
-    rig_close(&r);
+    rig_close(&r, hg_buf_text(&said));
+    hg_buf_deinit(&said);
 }
 
 static void test_f16_gives_the_reference_ids(void **state)
@@ -171,7 +175,7 @@ static void test_stop_and_length(void **state)
     assert_string_equal(hg_json_text(hg_json_get(hg_json_root(done), "finish")), "length");
     assert_int_equal(hg_json_i64_or(hg_json_get(hg_json_root(done), "generated_tokens"), 0), 2);
     hg_json_free(done);
-    rig_close(&r);
+    rig_close(&r, NULL);
 }
 
 static void test_same_seed_same_answer(void **state)
@@ -190,7 +194,7 @@ static void test_same_seed_same_answer(void **state)
                  "\"max_tokens\":16," HELLO "}");
     assert_string_not_equal(text_of(a), text_of(c));
     hg_json_free(a), hg_json_free(b), hg_json_free(c);
-    rig_close(&r);
+    rig_close(&r, NULL);
 }
 
 static void test_schema_is_held_to(void **state)
@@ -218,7 +222,7 @@ static void test_schema_is_held_to(void **state)
              "}");
     assert_true(hg_streq(text_of(done), "yes") || hg_streq(text_of(done), "no"));
     hg_json_free(done);
-    rig_close(&r);
+    rig_close(&r, NULL);
 }
 
 /* A constraint that cannot be read is an error, never an answer without it. */
@@ -251,7 +255,7 @@ static void test_bad_calls(void **state)
         if (!strstr(err.msg, cases[i].word))
             fail_msg("%s: \"%s\" does not say \"%s\"", cases[i].call, err.msg, cases[i].word);
     }
-    rig_close(&r);
+    rig_close(&r, NULL);
 }
 
 /* A person's text that looks like a control token stays text. */
@@ -276,7 +280,7 @@ static void test_text_makes_no_control_tokens(void **state)
     }
     assert_true(controls[0] > 0);
     assert_int_equal(controls[1], controls[0]);
-    rig_close(&r);
+    rig_close(&r, NULL);
 }
 
 /* Anything on the socket during a call ends it. */
@@ -289,7 +293,7 @@ static void test_cancel(void **state)
     hg_json *out = NULL;
     hangar_err err = {0};
     assert_int_equal(call(&r, "{\"temperature\":0," HELLO "}", &out, &err), HANGAR_E_CANCELLED);
-    rig_close(&r);
+    rig_close(&r, NULL);
 }
 
 int main(void)
