@@ -7,14 +7,16 @@ typedef struct verify_args {
     bool all;
 } verify_args;
 
-static const hg_param params[] = {
-    {.name = "ref",
-     .type = HG_TEXT,
-     .at = offsetof(verify_args, ref),
-     .positional = true,
-     .help = "the model"},
-    {.name = "all", .type = HG_FLAG, .at = offsetof(verify_args, all), .help = "every model of the store"},
-    {0}};
+static const hg_param params[] = {{.name = "ref",
+                                   .type = HG_TEXT,
+                                   .at = offsetof(verify_args, ref),
+                                   .positional = true,
+                                   .help = "the model"},
+                                  {.name = "all",
+                                   .type = HG_FLAG,
+                                   .at = offsetof(verify_args, all),
+                                   .help = "every model of the store; so without a REF"},
+                                  {0}};
 
 static const hg_example examples[] = {{"hangar verify hangar-labs/whisper-digits",
                                        "hash the files of one model again"},
@@ -24,7 +26,6 @@ static const hg_example examples[] = {{"hangar verify hangar-labs/whisper-digits
 static hangar_code run(hg_call *call, char **out_json, hangar_err *err)
 {
     const verify_args *a = call->args;
-    if (!a->ref && !a->all) return hg_fail(err, HANGAR_E_USAGE, "which model? give its REF, or --all");
     if (a->ref && a->all) return hg_fail(err, HANGAR_E_USAGE, "REF and --all exclude each other");
     return hangar_model_verify(call->h, a->ref, call->job, out_json, err);
 }

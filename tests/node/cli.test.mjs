@@ -93,7 +93,7 @@ test('mistakes end with 2, one line and a next step', () => {
     [['pull'], /^hangar: ORG\/NAME\[@REV\] is missing; hangar help pull explains it\n$/],
     [['pull', 'a/b', '--inclde', 'x'], /did you mean --include\?/],
     [['run', 'a/b', 'x', '--temperature', '9'], /must be from 0 to 5, not 9/],
-    [['verify'], /which model\? give its REF, or --all; hangar help verify/],
+    [['verify', 'a/b', '--all'], /REF and --all exclude each other; hangar help verify/],
     [['help', 'pul'], /did you mean pull/],
     [['mirror', '.', '--json'], /there is no option --json/],
   ];

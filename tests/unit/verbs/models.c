@@ -157,11 +157,12 @@ static void test_verify(void **state)
                                 "2 of 2 files of 1 model damaged (1.0 kB read)\n");
     drop(&o);
     o = CALL0("verify");
-    assert_int_equal(o.code, HANGAR_E_USAGE);
-    assert_seen("");
+    assert_int_equal(o.code, HANGAR_E_INTEGRITY);
+    assert_seen("verify all\n");
     drop(&o);
     o = CALL("verify", "a/b", "--all");
     assert_int_equal(o.code, HANGAR_E_USAGE);
+    assert_seen("");
     drop(&o);
 }
 
