@@ -117,14 +117,23 @@ static verdict judge(int rc)
     return rc == SQLITE_OK ? SOUND : is_damage(rc) ? DAMAGED : UNUSABLE;
 }
 
+/* The file's mark, version and number of tables, all at one moment: another process may be making the file just now. */
+static int read_marks(sqlite3 *h, int64_t *id, int64_t *version, int64_t *tables)
+{
+    int rc = sqlite3_exec(h, "BEGIN", NULL, NULL, NULL);
+    if (rc == SQLITE_OK) rc = read_number(h, "SELECT count(*) FROM sqlite_schema", tables);
+    if (rc == SQLITE_OK) rc = read_number(h, "PRAGMA application_id", id);
+    if (rc == SQLITE_OK) rc = read_number(h, "PRAGMA user_version", version);
+    (void)sqlite3_exec(h, "ROLLBACK", NULL, NULL, NULL);
+    return rc;
+}
+
 /* Looks whose file it is and brings it to this version. */
 static verdict inspect(hg_db *db)
 {
     int64_t id = 0, version = 0, tables = 0;
     int rc = configure(db->handle);
-    if (rc == SQLITE_OK) rc = read_number(db->handle, "PRAGMA application_id", &id);
-    if (rc == SQLITE_OK) rc = read_number(db->handle, "PRAGMA user_version", &version);
-    if (rc == SQLITE_OK) rc = read_number(db->handle, "SELECT count(*) FROM sqlite_schema", &tables);
+    if (rc == SQLITE_OK) rc = read_marks(db->handle, &id, &version, &tables);
     if (rc != SQLITE_OK) return judge(rc);
     if (id != APPLICATION_ID && (id != 0 || version != 0 || tables != 0))
         return DAMAGED; /* somebody else's */
