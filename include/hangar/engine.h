@@ -35,7 +35,7 @@ typedef struct hangar_generate_options {
     double top_p;            /* (0, 1]; default 0.95                                                */
     double min_p;            /* [0, 1]; default 0.05                                                */
     int top_k;               /* 0 = off; default 40                                                 */
-    double repeat_penalty;   /* (0, 10]; 1 = off, the default                                       */
+    double repeat_penalty;   /* [0.001, 10]; 1 = off, the default                                   */
     int max_tokens;          /* 1 ..; default 512                                                   */
     int64_t seed;            /* negative = random, the default                                      */
     const char *const *stop; /* NULL-terminated; generation ends before any of these; NULL = none   */

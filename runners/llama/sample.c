@@ -57,11 +57,13 @@ hangar_code hg_llama_call_read(const hg_jval *doc, hg_llama_call *out, hangar_er
         .messages = hg_json_get(doc, "messages"),
         .stop = hg_json_get(doc, "stop"),
     };
-    hangar_code code = number(doc, "temperature", 0, 5, 0.8, &out->temperature, err);
-    if (code == HANGAR_OK) code = number(doc, "top_p", 1e-6, 1, 0.95, &out->top_p, err);
+    hangar_code code = number(doc, "temperature", 0, HG_LLAMA_TEMPERATURE_MAX, 0.8, &out->temperature, err);
+    if (code == HANGAR_OK) code = number(doc, "top_p", HG_LLAMA_TOP_P_MIN, 1, 0.95, &out->top_p, err);
     if (code == HANGAR_OK) code = number(doc, "min_p", 0, 1, 0.05, &out->min_p, err);
-    if (code == HANGAR_OK) code = number(doc, "repeat_penalty", 1e-3, 10, 1, &out->repeat_penalty, err);
-    if (code == HANGAR_OK) code = integer(doc, "top_k", 0, 1 << 20, 40, &out->top_k, err);
+    if (code == HANGAR_OK)
+        code = number(doc, "repeat_penalty", HG_LLAMA_PENALTY_MIN, HG_LLAMA_PENALTY_MAX, 1,
+                      &out->repeat_penalty, err);
+    if (code == HANGAR_OK) code = integer(doc, "top_k", 0, HG_LLAMA_TOP_K_MAX, 40, &out->top_k, err);
     if (code == HANGAR_OK)
         code = integer(doc, "max_tokens", 1, HG_LLAMA_CONTEXT_MAX, 512, &out->max_tokens, err);
     if (code == HANGAR_OK) code = integer(doc, "seed", INT64_MIN, INT64_MAX, -1, &out->seed, err);

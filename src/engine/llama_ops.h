@@ -21,4 +21,11 @@
 #define HG_LLAMA_STOPS_MAX    16
 #define HG_LLAMA_STOP_BYTES   256 /* length of one stop string */
 
+/* What the numbers of a call may be; hangar and the runner both hold to it. */
+#define HG_LLAMA_TEMPERATURE_MAX 5.0
+#define HG_LLAMA_TOP_P_MIN       1e-6
+#define HG_LLAMA_TOP_K_MAX       (1 << 20)
+#define HG_LLAMA_PENALTY_MIN     1e-3
+#define HG_LLAMA_PENALTY_MAX     10.0
+
 #endif
