@@ -90,6 +90,8 @@ void hg_jw_bool(hg_jw *w, const char *key, bool b);
 void hg_jw_null(hg_jw *w, const char *key);
 /* A copy of a parsed value. */
 void hg_jw_val(hg_jw *w, const char *key, const hg_jval *v);
+/* Copies of all members of a parsed object into the open one, but for the keys in `skip` (NULL-terminated; NULL = none). */
+void hg_jw_members(hg_jw *w, const hg_jval *obj, const char *const *skip);
 /* Ends all that is open and gives the text to the caller (free it); the writer is empty then. */
 hangar_code hg_jw_finish(hg_jw *w, bool pretty, char **out, hangar_err *err);
 /* A parsed value as text of the caller's; NULL when out of memory. */

@@ -159,6 +159,20 @@ void hg_jw_val(hg_jw *w, const char *key, const hg_jval *v)
     else hg_jw_null(w, key);
 }
 
+void hg_jw_members(hg_jw *w, const hg_jval *obj, const char *const *skip)
+{
+    if (!w || !hg_json_is_object(obj)) return;
+    for (hg_json_iter it = hg_json_iter_of(obj); hg_json_next(&it);) {
+        bool wanted = true;
+        for (const char *const *s = skip; s && *s && wanted; s++) wanted = !hg_str_eq(it.key, hg_str_of(*s));
+        if (!wanted) continue;
+        char *key = hg_strndup(it.key.ptr, it.key.len);
+        if (key) hg_jw_val(w, key, it.val);
+        else stick(w, HANGAR_E_NO_MEMORY, NULL);
+        free(key);
+    }
+}
+
 /* Begins again; a writer that has no memory for that stays broken. */
 static void start_over(hg_jw *w)
 {

@@ -89,15 +89,8 @@ static void print_error(hg_cli *cli, const hg_answer *a)
 
 static void add_members(hg_jw *w, const hg_jval *doc)
 {
-    if (!hg_json_is_object(doc)) {
-        if (doc) hg_jw_val(w, "result", doc);
-        return;
-    }
-    for (hg_json_iter it = hg_json_iter_of(doc); hg_json_next(&it);) {
-        char *key = hg_strndup(it.key.ptr, it.key.len);
-        if (key) hg_jw_val(w, key, it.val);
-        free(key);
-    }
+    if (hg_json_is_object(doc)) hg_jw_members(w, doc, NULL);
+    else if (doc) hg_jw_val(w, "result", doc);
 }
 
 static hangar_code compose(const hg_answer *a, const hg_jval *doc, bool event, bool pretty, char **out,

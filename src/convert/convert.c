@@ -283,24 +283,15 @@ static hangar_code copy_companions(run *r, hangar_err *err)
 static hangar_code write_config(run *r, hangar_err *err)
 {
     static const char extra[] = "transformers.js_config";
-    const hg_jval *old = hg_json_get(r->config.root, extra);
     HG_AUTO(hg_auto_free) char *path = hg_path_join(r->stage, "config.json");
     HG_AUTO(hg_auto_free) char *text = NULL;
     HG_AUTO(hg_jw_auto_free) hg_jw *w = hg_jw_new();
     if (!path || !w) return hg_fail_memory(err);
     hg_jw_obj(w, NULL);
-    for (hg_json_iter it = hg_json_iter_of(r->config.root); hg_json_next(&it);) {
-        HG_AUTO(hg_auto_free) char *key = hg_strndup(it.key.ptr, it.key.len);
-        if (!key) return hg_fail_memory(err);
-        if (strcmp(key, extra) != 0) hg_jw_val(w, key, it.val);
-    }
+    hg_jw_members(w, r->config.root, (const char *const[]){extra, NULL});
     hg_jw_obj(w, extra);
-    for (hg_json_iter it = hg_json_iter_of(old); hg_json_is_object(old) && hg_json_next(&it);) {
-        HG_AUTO(hg_auto_free) char *key = hg_strndup(it.key.ptr, it.key.len);
-        if (!key) return hg_fail_memory(err);
-        if (strcmp(key, "dtype") != 0 && strcmp(key, "use_external_data_format") != 0)
-            hg_jw_val(w, key, it.val);
-    }
+    hg_jw_members(w, hg_json_get(r->config.root, extra),
+                  (const char *const[]){"dtype", "use_external_data_format", NULL});
     hg_jw_text(w, "dtype", "fp32");
     hangar_code code = hg_jw_finish(w, true, &text, err);
     if (code != HANGAR_OK) return code;

@@ -18,11 +18,11 @@ static hangar_code options_read(const hangar_generate_options *given, hangar_gen
         const char *name;
         double value, min, max;
     } const ranges[] = {
-        {"temperature", out->temperature, 0, 5},
-        {"top_p", out->top_p, 1e-6, 1},
+        {"temperature", out->temperature, 0, HG_LLAMA_TEMPERATURE_MAX},
+        {"top_p", out->top_p, HG_LLAMA_TOP_P_MIN, 1},
         {"min_p", out->min_p, 0, 1},
-        {"repeat_penalty", out->repeat_penalty, 1e-3, 10},
-        {"top_k", out->top_k, 0, 1 << 20},
+        {"repeat_penalty", out->repeat_penalty, HG_LLAMA_PENALTY_MIN, HG_LLAMA_PENALTY_MAX},
+        {"top_k", out->top_k, 0, HG_LLAMA_TOP_K_MAX},
         {"max_tokens", out->max_tokens, 1, HG_LLAMA_CONTEXT_MAX},
         {"context_length", out->context_length, 0, HG_LLAMA_CONTEXT_MAX},
     };
@@ -119,11 +119,7 @@ static hangar_code result(const hangar_model *m, const hg_jval *done, const list
     hg_jw_obj(w, NULL);
     hg_jw_text(w, "model", m->name);
     if (done) {
-        for (hg_json_iter it = hg_json_iter_of(done); hg_json_next(&it);) {
-            HG_AUTO(hg_auto_free) char *key = hg_strndup(it.key.ptr, it.key.len);
-            if (!key) return hg_fail_memory(err);
-            hg_jw_val(w, key, it.val);
-        }
+        hg_jw_members(w, done, NULL);
     } else {
         hg_jw_str(w, "text", hg_buf_view(&l->text));
         hg_jw_text(w, "finish", "cancelled");
@@ -136,6 +132,7 @@ hangar_code hangar_generate(hangar_model *model, const hangar_message *messages,
                             const hangar_generate_options *options, hangar_job *job, char **out_json,
                             hangar_err *err)
 {
+    if (out_json) *out_json = NULL;
     hangar_generate_options o;
     hangar_code code = hg_model_need(model, &hg_loader_llama, err);
     if (code == HANGAR_OK) code = options_read(options, &o, err);

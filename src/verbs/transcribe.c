@@ -63,13 +63,7 @@ static const hg_example examples[] = {
 static void add_document(hg_jw *w, const hg_jval *doc, bool timestamps)
 {
     hg_jw_obj(w, NULL);
-    for (hg_json_iter it = hg_json_iter_of(doc); hg_json_next(&it);) {
-        char key[64];
-        if (it.key.len >= sizeof key) continue;
-        memcpy(key, it.key.ptr, it.key.len);
-        key[it.key.len] = '\0';
-        hg_jw_val(w, key, it.val);
-    }
+    hg_jw_members(w, doc, NULL);
     if (timestamps) hg_jw_bool(w, "timestamps", true);
     hg_jw_end(w);
 }

@@ -258,6 +258,31 @@ static void test_writer(void **state)
     free(text);
 }
 
+/* Members of one object into another, but for those that are named; what is no object has none. */
+static void test_writer_members(void **state)
+{
+    (void)state;
+    static const char *const skip[] = {"b", "z", NULL};
+    hg_json *doc = NULL;
+    hg_jw *w = hg_jw_new();
+    char *text = NULL;
+    assert_int_equal(hg_json_parse(HG_STR("{\"a\":1,\"b\":[2],\"c\":{\"b\":3}}"), NULL, &doc, NULL),
+                     HANGAR_OK);
+    hg_jw_obj(w, NULL);
+    hg_jw_text(w, "first", "x");
+    hg_jw_members(w, hg_json_root(doc), skip);
+    hg_jw_members(w, hg_json_get(hg_json_root(doc), "b"), NULL);
+    hg_jw_members(w, NULL, NULL);
+    hg_jw_obj(w, "all");
+    hg_jw_members(w, hg_json_root(doc), NULL);
+    assert_int_equal(hg_jw_finish(w, false, &text, NULL), HANGAR_OK);
+    assert_string_equal(
+        text, "{\"first\":\"x\",\"a\":1,\"c\":{\"b\":3},\"all\":{\"a\":1,\"b\":[2],\"c\":{\"b\":3}}}");
+    free(text);
+    hg_jw_free(w);
+    hg_json_free(doc);
+}
+
 static void misuse(hg_jw *w, int how)
 {
     switch (how) {
@@ -319,7 +344,7 @@ int main(void)
         cmocka_unit_test(test_numbers),         cmocka_unit_test(test_iteration),
         cmocka_unit_test(test_malformed),       cmocka_unit_test(test_limits),
         cmocka_unit_test(test_writer),          cmocka_unit_test(test_writer_misuse),
-        cmocka_unit_test(test_writer_nesting),
+        cmocka_unit_test(test_writer_nesting),  cmocka_unit_test(test_writer_members),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
