@@ -17,7 +17,7 @@
 /* A running call. */
 typedef struct run {
     hg_llama *l;
-    hg_llama_call call;
+    hg_generate_call call;
     hg_ids prompt;
     hg_ids made;
     hg_tail tail;
@@ -170,7 +170,7 @@ static hg_jw *done(const run *r)
 hangar_code hg_llama_generate(hg_llama *l, const hg_jval *doc, hg_jw **out_done, hangar_err *err)
 {
     run r = {.l = l, .finish = "stop"};
-    hangar_code code = hg_llama_call_read(doc, &r.call, err);
+    hangar_code code = hg_generate_call_read(doc, &r.call, err);
     hg_tail_init(&r.tail, r.call.stop);
     if (code == HANGAR_OK) code = hg_llama_context(l, r.call.context, err);
     if (code == HANGAR_OK) code = hg_llama_prompt(l, &r.call, &r.prompt, err);

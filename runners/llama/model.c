@@ -3,7 +3,6 @@
 #include "runner.h"
 
 #include "base/fsx.h"
-#include "engine/llama_ops.h"
 #include "engine/wire.h"
 
 #include <dlfcn.h>
@@ -111,10 +110,10 @@ hangar_code hg_llama_context(hg_llama *l, int64_t asked, hangar_err *err)
 {
     int64_t trained = llama_model_n_ctx_train(l->model);
     int64_t n = asked;
-    if (n <= 0) n = trained > 0 && trained < HG_LLAMA_CONTEXT ? trained : HG_LLAMA_CONTEXT;
-    if (n > HG_LLAMA_CONTEXT_MAX)
+    if (n <= 0) n = trained > 0 && trained < HG_GENERATE_CONTEXT ? trained : HG_GENERATE_CONTEXT;
+    if (n > HG_GENERATE_CONTEXT_MAX)
         return hg_fail(err, HANGAR_E_LIMIT, "a context of %lld tokens is over the limit of %d", (long long)n,
-                       HG_LLAMA_CONTEXT_MAX);
+                       HG_GENERATE_CONTEXT_MAX);
     if (l->ctx && l->n_ctx == (uint32_t)n) return HANGAR_OK;
     if (l->ctx) llama_free(l->ctx);
     l->seen_len = 0;

@@ -10,7 +10,6 @@
 #include "runner.h"
 
 #include "base/mem.h"
-#include "engine/llama_ops.h"
 
 #define TEXT_MAX ((size_t)48 << 20)
 
@@ -120,9 +119,9 @@ static hangar_code read_messages(const hg_jval *list, struct llama_chat_message 
                                  hangar_err *err)
 {
     size_t n = hg_json_len(list);
-    if (n == 0 || n > HG_LLAMA_MESSAGES_MAX)
+    if (n == 0 || n > HG_GENERATE_MESSAGES_MAX)
         return hg_fail(err, HANGAR_E_USAGE, "a conversation has 1 to %d messages, not %zu",
-                       HG_LLAMA_MESSAGES_MAX, n);
+                       HG_GENERATE_MESSAGES_MAX, n);
     struct llama_chat_message *chat = hg_calloc(n, sizeof *chat);
     if (!chat) return hg_fail_memory(err);
     for (hg_json_iter it = hg_json_iter_of(list); hg_json_next(&it);) {
@@ -166,7 +165,7 @@ static hangar_code chat_prompt(const hg_llama *l, const hg_jval *messages, hg_id
     return code;
 }
 
-hangar_code hg_llama_prompt(const hg_llama *l, const hg_llama_call *call, hg_ids *out, hangar_err *err)
+hangar_code hg_llama_prompt(const hg_llama *l, const hg_generate_call *call, hg_ids *out, hangar_err *err)
 {
     hangar_code code = call->prompt ? add_text(l->vocab, hg_str_of(call->prompt), true, true, out, err)
                                     : chat_prompt(l, call->messages, out, err);

@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/json.h"
+#include "format/generate.h"
 
 #include <llama.h>
 #include <stdbool.h>
@@ -35,17 +36,6 @@ typedef struct hg_ids {
 } hg_ids;
 hangar_code hg_ids_add(hg_ids *list, llama_token id, hangar_err *err);
 
-/* How one call samples and ends; strings borrowed from the CALL's document. */
-typedef struct hg_llama_call {
-    double temperature, top_p, min_p, repeat_penalty;
-    int64_t top_k, max_tokens, seed, context;
-    const char *grammar;
-    const char *json_schema;
-    const char *prompt;      /* raw text, or NULL */
-    const hg_jval *messages; /* array, or NULL    */
-    const hg_jval *stop;     /* array, or NULL    */
-} hg_llama_call;
-
 /* model.c: loads the engine's backends (one library per kind of processor or device), which lie beside its own library. Once, first. */
 void hg_llama_backends(void);
 /* LOAD. Sends TICK while it loads. */
@@ -59,32 +49,15 @@ hangar_code hg_llama_context(hg_llama *l, int64_t asked, hangar_err *err);
 
 /* prompt.c: the conversation as token ids, by the model's own chat template; text of a person never becomes a
  * control token. */
-hangar_code hg_llama_prompt(const hg_llama *l, const hg_llama_call *call, hg_ids *out, hangar_err *err);
+hangar_code hg_llama_prompt(const hg_llama *l, const hg_generate_call *call, hg_ids *out, hangar_err *err);
 
-/* sample.c: reads and checks the CALL; builds the chain of samplers (free with llama_sampler_free). */
-hangar_code hg_llama_call_read(const hg_jval *doc, hg_llama_call *out, hangar_err *err);
-hangar_code hg_llama_sampler(const hg_llama *l, const hg_llama_call *call, struct llama_sampler **out,
+/* sample.c: the chain of samplers (free with llama_sampler_free). */
+hangar_code hg_llama_sampler(const hg_llama *l, const hg_generate_call *call, struct llama_sampler **out,
                              hangar_err *err);
 
 /* schema.c: a JSON Schema as a GBNF grammar. UNSUPPORTED names a keyword that it cannot hold to: never a
  * looser grammar. */
 hangar_code hg_schema_grammar(const char *schema, hg_buf *out, hangar_err *err);
-
-/* stop.c: text on its way out; holds back what may become a stop string or is half a character. */
-typedef struct hg_tail {
-    hg_buf text; /* all that was generated and is not behind a stop string */
-    size_t sent; /* bytes of it that are out */
-    const hg_jval *stops;
-    bool stopped;
-} hg_tail;
-void hg_tail_init(hg_tail *t, const hg_jval *stops);
-void hg_tail_deinit(hg_tail *t);
-/* Adds a piece. Afterwards hg_tail_ready says what may be sent now, and t->stopped whether a stop string was
- * met. */
-hangar_code hg_tail_add(hg_tail *t, hg_str piece, hangar_err *err);
-/* What may be sent; with `all` everything that is left. The caller has sent it when it adds its length to
- * t->sent. */
-hg_str hg_tail_ready(const hg_tail *t, bool all);
 
 /* generate.c: one call from prompt to DONE. */
 hangar_code hg_llama_generate(hg_llama *l, const hg_jval *doc, hg_jw **out_done, hangar_err *err);

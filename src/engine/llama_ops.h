@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The llama runner's words (frames: engine/wire.h). Nothing to link: names and shapes only.
+ * The llama runner's words (frames: engine/wire.h). Nothing to link: names and shapes only. Limits: format/generate.h.
  *
  * LOAD  {"model": absolute path of the (first) GGUF file, "threads": 0 = all usable, one for a tiny model}
  * READY {"description", "parameters", "bytes", "context_trained", "vocabulary", "has_template"}
  * CALL  {"op":"generate", "messages":[{"role","content"}...] or "prompt": text as it is,
  *        "temperature","top_p","min_p","top_k","repeat_penalty","max_tokens","seed" (negative = random),
- *        "stop":[...], "grammar": GBNF, "json_schema": schema as text, "context": tokens, 0 = as trained but at most HG_LLAMA_CONTEXT}
+ *        "stop":[...], "grammar": GBNF, "json_schema": schema as text, "context": tokens, 0 = as trained but at most HG_GENERATE_CONTEXT}
  * PIECE {"text"}          whole UTF-8 characters, in order, nothing of a stop string
  * TICK  {"done","total"}  of the load (per mille) or of the prompt (tokens)
  * DONE  {"text","tokens":[every id, the end token included],"finish":"stop"|"length","prompt_tokens","prompt_reused","generated_tokens",
@@ -14,18 +14,5 @@
  */
 #ifndef HG_ENGINE_LLAMA_OPS_H
 #define HG_ENGINE_LLAMA_OPS_H
-
-#define HG_LLAMA_CONTEXT      8192 /* context length when none is asked for, tokens */
-#define HG_LLAMA_CONTEXT_MAX  1048576
-#define HG_LLAMA_MESSAGES_MAX 4096
-#define HG_LLAMA_STOPS_MAX    16
-#define HG_LLAMA_STOP_BYTES   256 /* length of one stop string */
-
-/* What the numbers of a call may be; hangar and the runner both hold to it. */
-#define HG_LLAMA_TEMPERATURE_MAX 5.0
-#define HG_LLAMA_TOP_P_MIN       1e-6
-#define HG_LLAMA_TOP_K_MAX       (1 << 20)
-#define HG_LLAMA_PENALTY_MIN     1e-3
-#define HG_LLAMA_PENALTY_MAX     10.0
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* hangar_generate: the words of a conversation to the llama runner, the pieces of its answer to the job. */
 #include "base/mem.h"
-#include "engine/llama_ops.h"
+#include "format/generate.h"
 #include "manager/loaded.h"
 
 #include <math.h>
@@ -18,13 +18,13 @@ static hangar_code options_read(const hangar_generate_options *given, hangar_gen
         const char *name;
         double value, min, max;
     } const ranges[] = {
-        {"temperature", out->temperature, 0, HG_LLAMA_TEMPERATURE_MAX},
-        {"top_p", out->top_p, HG_LLAMA_TOP_P_MIN, 1},
+        {"temperature", out->temperature, 0, HG_GENERATE_TEMPERATURE_MAX},
+        {"top_p", out->top_p, HG_GENERATE_TOP_P_MIN, 1},
         {"min_p", out->min_p, 0, 1},
-        {"repeat_penalty", out->repeat_penalty, HG_LLAMA_PENALTY_MIN, HG_LLAMA_PENALTY_MAX},
-        {"top_k", out->top_k, 0, HG_LLAMA_TOP_K_MAX},
-        {"max_tokens", out->max_tokens, 1, HG_LLAMA_CONTEXT_MAX},
-        {"context_length", out->context_length, 0, HG_LLAMA_CONTEXT_MAX},
+        {"repeat_penalty", out->repeat_penalty, HG_GENERATE_PENALTY_MIN, HG_GENERATE_PENALTY_MAX},
+        {"top_k", out->top_k, 0, HG_GENERATE_TOP_K_MAX},
+        {"max_tokens", out->max_tokens, 1, HG_GENERATE_CONTEXT_MAX},
+        {"context_length", out->context_length, 0, HG_GENERATE_CONTEXT_MAX},
     };
     for (size_t i = 0; i < HG_LEN(ranges); i++)
         if (!isfinite(ranges[i].value) || ranges[i].value < ranges[i].min || ranges[i].value > ranges[i].max)
@@ -40,9 +40,9 @@ static hangar_code write_prompt(hg_jw *w, const hangar_message *messages, size_t
                                 hangar_err *err)
 {
     static const char *const roles[] = {"system", "user", "assistant"};
-    if (count == 0 || count > HG_LLAMA_MESSAGES_MAX)
+    if (count == 0 || count > HG_GENERATE_MESSAGES_MAX)
         return hg_fail(err, HANGAR_E_USAGE, "a conversation has 1 to %d messages, not %zu",
-                       HG_LLAMA_MESSAGES_MAX, count);
+                       HG_GENERATE_MESSAGES_MAX, count);
     if (raw && count != 1) return hg_fail(err, HANGAR_E_USAGE, "a raw prompt is one message, not %zu", count);
     if (!raw) hg_jw_arr(w, "messages");
     for (size_t i = 0; i < count; i++) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Text on its way out: nothing of a stop string, no half character, nothing lost. */
-#include "runner.h"
+#include "format/generate.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

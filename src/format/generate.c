@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reading a call, and text on its way out. Tokens end anywhere: in the midst of a character, in the midst of a stop string. So a piece
+ * goes out only when it is whole characters and no end of it is the beginning of a stop string.
+ */
+#include "format/generate.h"
+
+#define TEXT_MAX ((size_t)64 << 20)
+
+/* A number within [min, max]; its default when it is not there. */
+static hangar_code number(const hg_jval *doc, const char *key, double min, double max, double def,
+                          double *out, hangar_err *err)
+{
+    const hg_jval *v = hg_json_get(doc, key);
+    *out = def;
+    if (!v) return HANGAR_OK;
+    if (!hg_json_f64(v, out) || !(*out >= min) || !(*out <= max))
+        return hg_fail(err, HANGAR_E_USAGE, "%s must be a number from %g to %g", key, min, max);
+    return HANGAR_OK;
+}
+
+/* A whole number within [min, max]; its default when it is not there. */
+static hangar_code integer(const hg_jval *doc, const char *key, int64_t min, int64_t max, int64_t def,
+                           int64_t *out, hangar_err *err)
+{
+    const hg_jval *v = hg_json_get(doc, key);
+    *out = def;
+    if (!v) return HANGAR_OK;
+    if (!hg_json_i64(v, out) || *out < min || *out > max)
+        return hg_fail(err, HANGAR_E_USAGE, "%s must be a whole number from %lld to %lld", key,
+                       (long long)min, (long long)max);
+    return HANGAR_OK;
+}
+
+/* The stop strings: few, short, not empty. */
+static hangar_code check_stops(const hg_jval *stops, hangar_err *err)
+{
+    if (hg_json_len(stops) > HG_GENERATE_STOPS_MAX)
+        return hg_fail(err, HANGAR_E_USAGE, "at most %d stop strings", HG_GENERATE_STOPS_MAX);
+    for (hg_json_iter it = hg_json_iter_of(stops); hg_json_next(&it);) {
+        hg_str s = {0};
+        if (!hg_json_str(it.val, &s) || s.len == 0 || s.len > HG_GENERATE_STOP_BYTES)
+            return hg_fail(err, HANGAR_E_USAGE, "a stop string has 1 to %d bytes", HG_GENERATE_STOP_BYTES);
+    }
+    return HANGAR_OK;
+}
+
+hangar_code hg_generate_call_read(const hg_jval *doc, hg_generate_call *out, hangar_err *err)
+{
+    *out = (hg_generate_call){
+        .grammar = hg_json_text(hg_json_get(doc, "grammar")),
+        .json_schema = hg_json_text(hg_json_get(doc, "json_schema")),
+        .prompt = hg_json_text(hg_json_get(doc, "prompt")),
+        .messages = hg_json_get(doc, "messages"),
+        .stop = hg_json_get(doc, "stop"),
+    };
+    hangar_code code =
+        number(doc, "temperature", 0, HG_GENERATE_TEMPERATURE_MAX, 0.8, &out->temperature, err);
+    if (code == HANGAR_OK) code = number(doc, "top_p", HG_GENERATE_TOP_P_MIN, 1, 0.95, &out->top_p, err);
+    if (code == HANGAR_OK) code = number(doc, "min_p", 0, 1, 0.05, &out->min_p, err);
+    if (code == HANGAR_OK)
+        code = number(doc, "repeat_penalty", HG_GENERATE_PENALTY_MIN, HG_GENERATE_PENALTY_MAX, 1,
+                      &out->repeat_penalty, err);
+    if (code == HANGAR_OK) code = integer(doc, "top_k", 0, HG_GENERATE_TOP_K_MAX, 40, &out->top_k, err);
+    if (code == HANGAR_OK)
+        code = integer(doc, "max_tokens", 1, HG_GENERATE_CONTEXT_MAX, 512, &out->max_tokens, err);
+    if (code == HANGAR_OK) code = integer(doc, "seed", INT64_MIN, INT64_MAX, -1, &out->seed, err);
+    if (code == HANGAR_OK) code = integer(doc, "context", 0, HG_GENERATE_CONTEXT_MAX, 0, &out->context, err);
+    if (code == HANGAR_OK) code = check_stops(out->stop, err);
+    if (code == HANGAR_OK && out->grammar && out->json_schema)
+        code = hg_fail(err, HANGAR_E_USAGE, "either a grammar or a JSON schema, not both");
+    return code;
+}
+
+void hg_tail_init(hg_tail *t, const hg_jval *stops)
+{
+    *t = (hg_tail){.stops = stops};
+    hg_buf_init(&t->text, TEXT_MAX);
+}
+
+void hg_tail_deinit(hg_tail *t)
+{
+    hg_buf_deinit(&t->text);
+}
+
+/* Where the earliest stop string begins at or behind `from`; SIZE_MAX when none is there. */
+static size_t find_stop(const hg_tail *t, size_t from)
+{
+    size_t first = SIZE_MAX;
+    for (hg_json_iter it = hg_json_iter_of(t->stops); hg_json_next(&it);) {
+        hg_str stop = {0};
+        if (!hg_json_str(it.val, &stop) || stop.len == 0 || t->text.len < stop.len) continue;
+        const char *begin = t->text.data + from;
+        const char *hit = memmem(begin, t->text.len - from, stop.ptr, stop.len);
+        if (hit && (size_t)(hit - t->text.data) < first) first = (size_t)(hit - t->text.data);
+    }
+    return first;
+}
+
+/* How many bytes at the end of the text are the beginning of a stop string. */
+static size_t held_back(const hg_tail *t)
+{
+    size_t most = 0;
+    for (hg_json_iter it = hg_json_iter_of(t->stops); hg_json_next(&it);) {
+        hg_str stop = {0};
+        if (!hg_json_str(it.val, &stop) || stop.len == 0) continue;
+        size_t n = stop.len - 1 < t->text.len ? stop.len - 1 : t->text.len;
+        for (; n > most; n--)
+            if (memcmp(t->text.data + t->text.len - n, stop.ptr, n) == 0) most = n;
+    }
+    return most;
+}
+
+hangar_code hg_tail_add(hg_tail *t, hg_str piece, hangar_err *err)
+{
+    hg_buf_str(&t->text, piece);
+    hangar_code code = hg_buf_check(&t->text, err);
+    if (code != HANGAR_OK) return code;
+    /* Nothing that is out can be part of a stop string: it was held back then. */
+    size_t at = t->text.len ? find_stop(t, t->sent) : SIZE_MAX;
+    if (at != SIZE_MAX) {
+        t->text.len = at;
+        t->text.data[at] = '\0';
+        t->stopped = true;
+    }
+    return HANGAR_OK;
+}
+
+hg_str hg_tail_ready(const hg_tail *t, bool all)
+{
+    hg_str left = {hg_buf_text(&t->text) + t->sent, t->text.len - t->sent};
+    if (all) return left;
+    size_t held = held_back(t);
+    left.len = held < left.len ? left.len - held : 0;
+    left.len = hg_utf8_whole(left);
+    return left;
+}
