@@ -171,6 +171,7 @@ async function greedily(model, layers, { inputs, outputs }, stop) {
     });
     cache.take(present, fresh.length, false);
     const last = logits.data.slice(-logits.dims[2]);
+    assert.ok(last.every(Number.isFinite), 'logits of a greedy step: not finite');
     for (const id of stop) last[id] = -Infinity;
     fresh = [last.indexOf(Math.max(...last))];
     ids = [...ids, ...fresh];
