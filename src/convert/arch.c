@@ -23,12 +23,12 @@ const hg_arch *hg_arch_get(const char *model_type)
 }
 
 /* All names, for messages. */
-const char *hg_arch_names(char out[256])
+const char *hg_arch_names(char out[HG_ARCH_NAMES_MAX])
 {
     size_t n = 0;
     out[0] = 0;
-    for (size_t i = 0; i < HG_LEN(archs) && n < 200; i++) {
-        n += (size_t)snprintf(out + n, 256 - n, "%s%.48s", i ? ", " : "", archs[i]->name);
+    for (size_t i = 0; i < HG_LEN(archs) && n < HG_ARCH_NAMES_MAX - 64; i++) {
+        n += (size_t)snprintf(out + n, HG_ARCH_NAMES_MAX - n, "%s%.48s", i ? ", " : "", archs[i]->name);
     }
     return out;
 }
@@ -44,6 +44,7 @@ hangar_code hg_build_begin(hg_build *b, const char *name, hangar_err *err)
         return hg_fail(err, HANGAR_E_INTERNAL, "more than %d graphs", HG_BUILD_GRAPHS_MAX);
     b->g = hg_graph_new(name, b->opset);
     if (!b->g) return hg_fail_memory(err);
+    hg_graph_set(b->g, b->style, b->form ? b->form->real : HG_ONNX_FLOAT);
     b->names[b->count] = name;
     b->graphs[b->count++] = b->g;
     b->prefix = "";
@@ -53,7 +54,22 @@ hangar_code hg_build_begin(hg_build *b, const char *name, hangar_err *err)
 /* Frees all graphs. */
 void hg_build_deinit(hg_build *b)
 {
-    for (size_t i = 0; i < b->count; i++) hg_graph_free(b->graphs[i]);
+    for (size_t i = 0; i < b->count; i++) {
+        hg_graph_free(b->graphs[i]);
+        hg_make_plan_deinit(&b->makes[i]);
+    }
     b->count = 0;
     b->g = NULL;
+}
+
+/* What the graph at work has to be written anew. */
+hg_make_plan *hg_build_makes(hg_build *b)
+{
+    return &b->makes[b->count ? b->count - 1 : 0];
+}
+
+/* All layers of a stack, or the first ones. */
+uint32_t hg_build_layers(const hg_build *b, uint32_t all)
+{
+    return b->layers && b->layers < all ? b->layers : all;
 }

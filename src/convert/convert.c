@@ -58,7 +58,7 @@ static hangar_code open_config(run *r, hangar_err *err)
     hangar_code code = hg_hfconfig_open(path, &r->config, err);
     if (code != HANGAR_OK) return code;
     const char *type = hg_hfconfig_text(&r->config, "model_type", NULL);
-    char known[256];
+    char known[HG_ARCH_NAMES_MAX];
     r->arch = hg_arch_get(type);
     if (r->arch) return HANGAR_OK;
     return hg_fail(err, HANGAR_E_UNSUPPORTED, "config.json: model_type %.64s (known: %s)",
@@ -69,8 +69,11 @@ static hangar_code build_graphs(run *r, hangar_err *err)
 {
     r->build = (hg_build){.ck = &r->ck,
                           .config = &r->config,
-                          .opset = r->options->opset ? r->options->opset : HG_ONNX_OPSET};
+                          .opset = r->options->opset ? r->options->opset : HG_ONNX_OPSET,
+                          .form = hg_form_at(0)};
     hangar_code code = r->arch->build(&r->build, err);
+    if (code == HANGAR_OK) hg_hfconfig_all_known(&r->config);
+    if (code == HANGAR_OK) code = hg_hfconfig_check(&r->config, err);
     for (size_t i = 0; code == HANGAR_OK && i < r->build.count; i++) {
         code = hg_graph_state(r->build.graphs[i], err);
         hg_wrap(err, code, "%s", r->build.names[i]);
@@ -104,6 +107,7 @@ static hangar_code plan_weights(run *r, hangar_err *err)
     r->places = (char **)hg_calloc(r->ck.count, sizeof *r->places);
     if (!r->used || !r->index || !r->places) return hg_fail_memory(err);
     for (size_t i = 0; i < r->build.count; i++) {
+        if (hg_graph_folds(r->build.graphs[i])) r->mapped = false;
         for (size_t j = 0; j < hg_graph_weight_count(r->build.graphs[i]); j++) {
             const hg_weight *w = hg_graph_weight_at(r->build.graphs[i], j);
             r->used[w->file] = true;
@@ -133,7 +137,7 @@ static hangar_code write_graph(run *r, size_t i, const char *folder, const char 
     hg_buf bytes;
     hg_onnx_stats stats;
     hg_buf_init(&bytes, HG_ONNX_EMIT_MAX);
-    hangar_code code = hg_graph_emit(r->build.graphs[i], locations, r->ck.count, &bytes, err);
+    hangar_code code = hg_graph_emit(r->build.graphs[i], locations, r->ck.count, NULL, &bytes, err);
     if (code == HANGAR_OK)
         code = hg_onnx_check((const uint8_t *)bytes.data, bytes.len, files, r->ck.count, &stats, err);
     HG_AUTO(hg_auto_free) char *path = hg_format("%s/%s.onnx", folder, r->build.names[i]);

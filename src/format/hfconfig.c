@@ -2,6 +2,7 @@
 #include "format/hfconfig.h"
 
 #include "base/fsx.h"
+#include "base/mem.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -60,20 +61,64 @@ void hg_hfconfig_wrong(hg_hfconfig *c, hangar_code code, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(words, sizeof words, fmt, args);
     va_end(args);
-    (void)hg_fail(&c->wrong, code, "config.json: %s", words);
+    (void)hg_fail(&c->wrong, code, "config.json: %s%s%s", c->where ? c->where : "", c->where ? "." : "",
+                  words);
+}
+
+static bool was_read(const hg_hfconfig *c, hg_str key)
+{
+    for (size_t i = 0; i < c->read_count; i++) {
+        if (hg_str_eq(key, hg_str_of(c->read[i]))) return true;
+    }
+    return false;
+}
+
+static void remember(hg_hfconfig *c, const char *key)
+{
+    if (was_read(c, hg_str_of(key))) return;
+    if (c->read_count < HG_HFCONFIG_READ_MAX) c->read[c->read_count++] = key;
+    else hg_hfconfig_wrong(c, HANGAR_E_INTERNAL, "more than %d keys are read", HG_HFCONFIG_READ_MAX);
 }
 
 /* A value that counts: NULL for a missing one and for null. */
-static const hg_jval *value(const hg_hfconfig *c, const char *key)
+static const hg_jval *value(hg_hfconfig *c, const char *key)
 {
+    remember(c, key);
     const hg_jval *v = hg_json_get(c->root, key);
     return hg_json_is_null(v) ? NULL : v;
 }
 
 /* Is there something? */
-bool hg_hfconfig_has(const hg_hfconfig *c, const char *key)
+bool hg_hfconfig_has(hg_hfconfig *c, const char *key)
 {
     return value(c, key) != NULL;
+}
+
+/* The value itself. */
+const hg_jval *hg_hfconfig_value(hg_hfconfig *c, const char *key)
+{
+    return value(c, key);
+}
+
+/* An object inside. */
+void hg_hfconfig_enter(hg_hfconfig *c, const char *key, hg_hfconfig *out)
+{
+    const hg_jval *v = value(c, key);
+    *out = (hg_hfconfig){.root = v, .where = key};
+    if (v && !hg_json_is_object(v)) hg_hfconfig_wrong(c, HANGAR_E_INVALID, "%s is not an object", key);
+}
+
+/* Ends the work on it. */
+void hg_hfconfig_leave(hg_hfconfig *c, hg_hfconfig *sub)
+{
+    hg_hfconfig_all_known(sub);
+    if (c->wrong.code == HANGAR_OK) c->wrong = sub->wrong;
+}
+
+/* Marks keys as read. */
+void hg_hfconfig_ignore(hg_hfconfig *c, const char *const *keys)
+{
+    for (; *keys; keys++) remember(c, *keys);
 }
 
 /* A whole number. */
@@ -126,8 +171,9 @@ const char *hg_hfconfig_text(hg_hfconfig *c, const char *key, const char *def)
 }
 
 /* The model's class. */
-const char *hg_hfconfig_class(const hg_hfconfig *c)
+const char *hg_hfconfig_class(hg_hfconfig *c)
 {
+    remember(c, "architectures");
     return hg_json_text(hg_json_at(hg_json_get(c->root, "architectures"), 0));
 }
 
@@ -164,16 +210,117 @@ void hg_hfconfig_only_bool(hg_hfconfig *c, const char *key, bool wanted)
     }
 }
 
+/* null, false, 0, "", [] or {}. */
+static bool says_nothing(const hg_jval *v)
+{
+    bool truth = false;
+    double number = 0;
+    return !v || hg_json_is_null(v) || (hg_json_is_string(v) && hg_json_text(v) && !hg_json_text(v)[0]) ||
+           (hg_json_bool(v, &truth) && !truth) || (hg_json_f64(v, &number) && number == 0) ||
+           ((hg_json_is_array(v) || hg_json_is_object(v)) && hg_json_len(v) == 0);
+}
+
 /* Refuses a key that says something. */
 void hg_hfconfig_refuse(hg_hfconfig *c, const char *key)
 {
     char text[64];
     const hg_jval *v = value(c, key);
-    bool truth = false;
-    double number = 0;
-    if (!v) return;
-    bool empty = (hg_json_is_string(v) && hg_json_text(v) && !hg_json_text(v)[0]) ||
-                 (hg_json_bool(v, &truth) && !truth) || (hg_json_f64(v, &number) && number == 0) ||
-                 ((hg_json_is_array(v) || hg_json_is_object(v)) && hg_json_len(v) == 0);
-    if (!empty) hg_hfconfig_wrong(c, HANGAR_E_UNSUPPORTED, "%s %s", key, shown(v, text));
+    if (!says_nothing(v)) hg_hfconfig_wrong(c, HANGAR_E_UNSUPPORTED, "%s %s", key, shown(v, text));
+}
+
+/* Keys of any model that change no answer: names, training, how text is generated or labelled, who wrote the file. */
+static const char *const harmless[] = {"_name_or_path",
+                                       "activation_dropout",
+                                       "apply_spec_augment",
+                                       "architectures",
+                                       "attention_dropout",
+                                       "attention_probs_dropout_prob",
+                                       "attn_implementation",
+                                       "_attn_implementation",
+                                       "_attn_implementation_autoset",
+                                       "attn_pdrop",
+                                       "bad_words_ids",
+                                       "begin_suppress_tokens",
+                                       "bos_token_id",
+                                       "classifier_dropout",
+                                       "cls_token_id",
+                                       "decoder_layerdrop",
+                                       "decoder_start_token_id",
+                                       "dropout",
+                                       "dropout_rate",
+                                       "dtype",
+                                       "early_stopping",
+                                       "embd_pdrop",
+                                       "embedding_dropout",
+                                       "encoder_layerdrop",
+                                       "eos_token_id",
+                                       "extra_gradient_checkpointing_layers",
+                                       "finetuning_task",
+                                       "forced_bos_token_id",
+                                       "forced_decoder_ids",
+                                       "forced_eos_token_id",
+                                       "gradient_checkpointing",
+                                       "hidden_dropout",
+                                       "hidden_dropout_prob",
+                                       "id2label",
+                                       "init_std",
+                                       "initializer_cutoff_factor",
+                                       "initializer_factor",
+                                       "initializer_range",
+                                       "is_decoder",
+                                       "is_encoder_decoder",
+                                       "keys_to_ignore_at_inference",
+                                       "label2id",
+                                       "language",
+                                       "layerdrop",
+                                       "length_penalty",
+                                       "mask_token_id",
+                                       "max_length",
+                                       "min_length",
+                                       "mlp_dropout",
+                                       "model_type",
+                                       "no_repeat_ngram_size",
+                                       "num_beams",
+                                       "num_labels",
+                                       "output_attentions",
+                                       "output_hidden_states",
+                                       "output_past",
+                                       "output_router_logits",
+                                       "pad_token_id",
+                                       "pooler_dropout",
+                                       "prefix",
+                                       "pretraining_tp",
+                                       "problem_type",
+                                       "qa_dropout",
+                                       "repetition_penalty",
+                                       "resid_pdrop",
+                                       "return_dict",
+                                       "router_aux_loss_coef",
+                                       "router_jitter_noise",
+                                       "sep_token_id",
+                                       "seq_classif_dropout",
+                                       "suppress_tokens",
+                                       "task_specific_params",
+                                       "temperature",
+                                       "tokenizer_class",
+                                       "torch_dtype",
+                                       "transformers.js_config",
+                                       "transformers_version",
+                                       "unsloth_fixed",
+                                       "unsloth_version",
+                                       "use_cache"};
+
+/* Refuses what nobody read. */
+void hg_hfconfig_all_known(hg_hfconfig *c)
+{
+    char text[64];
+    for (hg_json_iter it = hg_json_iter_of(c->root); hg_json_next(&it);) {
+        bool known = says_nothing(it.val) || was_read(c, it.key);
+        for (size_t i = 0; !known && i < HG_LEN(harmless); i++)
+            known = hg_str_eq(it.key, hg_str_of(harmless[i]));
+        if (known) continue;
+        hg_hfconfig_wrong(c, HANGAR_E_UNSUPPORTED, "%.*s %s is not known for this model", HG_STR_ARG(it.key),
+                          shown(it.val, text));
+        return;
+    }
 }

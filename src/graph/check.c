@@ -203,6 +203,7 @@ static int32_t letter_type(char l, int32_t bound)
     case 'i': return HG_ONNX_INT64;
     case 'I': return HG_ONNX_INT32;
     case 'b': return HG_ONNX_BOOL;
+    case 'u': return HG_ONNX_UINT8;
     default: return 0;
     }
 }

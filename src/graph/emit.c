@@ -16,6 +16,7 @@ typedef struct emitter {
     hg_graph *g;
     const char *const *locations;
     size_t location_count;
+    const char *made;
     bool failed; /* out of memory */
 } emitter;
 
@@ -81,7 +82,7 @@ static Onnx__TensorProto *weight(emitter *e, const hg_weight *w)
     t->external_data = make(e, 3, sizeof(Onnx__StringStringEntryProto *));
     if (!t->external_data) return NULL;
     t->n_external_data = 3;
-    t->external_data[0] = entry(e, "location", e->locations[w->file]);
+    t->external_data[0] = entry(e, "location", w->file == HG_WEIGHT_MADE ? e->made : e->locations[w->file]);
     t->external_data[1] = number_entry(e, "offset", w->offset);
     t->external_data[2] = number_entry(e, "length", w->bytes);
     return t;
@@ -89,10 +90,11 @@ static Onnx__TensorProto *weight(emitter *e, const hg_weight *w)
 
 static Onnx__TensorProto *constant(emitter *e, const hg_const *c)
 {
-    Onnx__TensorProto *t = tensor(e, c->value->name, HG_ONNX_INT64, &c->value->shape);
+    Onnx__TensorProto *t = tensor(e, c->value->name, c->value->type, &c->value->shape);
     if (!t) return NULL;
-    t->n_int64_data = c->count;
-    t->int64_data = c->numbers;
+    t->has_raw_data = 1;
+    t->raw_data.len = c->bytes;
+    t->raw_data.data = c->data;
     return t;
 }
 
@@ -230,7 +232,7 @@ static bool fill_top(emitter *e, Onnx__GraphProto *p)
     Onnx__TensorProto **next = p->initializer;
     for (size_t i = 0; i < g->weights.count; i++) {
         const hg_weight *w = g->weights.items[i];
-        if (w->file >= e->location_count) {
+        if (w->file == HG_WEIGHT_MADE ? !e->made : w->file >= e->location_count) {
             hg_graph_fail(g, HANGAR_E_INTERNAL, "%s lies in a file without a location", w->value->name);
             return false;
         }
@@ -267,10 +269,10 @@ static Onnx__ModelProto *model(emitter *e)
 }
 
 /* Packs the model into `out`. */
-hangar_code hg_graph_emit(hg_graph *g, const char *const *locations, size_t location_count, hg_buf *out,
-                          hangar_err *err)
+hangar_code hg_graph_emit(hg_graph *g, const char *const *locations, size_t location_count, const char *made,
+                          hg_buf *out, hangar_err *err)
 {
-    emitter e = {.g = g, .locations = locations, .location_count = location_count};
+    emitter e = {.g = g, .locations = locations, .location_count = location_count, .made = made};
     hangar_code code = hg_graph_state(g, err);
     if (code != HANGAR_OK) return code;
     if (g->current != &g->top || g->scope_count)

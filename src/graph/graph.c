@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,7 +16,9 @@
 unsigned hg_onnx_type_bytes(hg_onnx_type type)
 {
     switch (type) {
-    case HG_ONNX_BOOL: return 1;
+    case HG_ONNX_BOOL:
+    case HG_ONNX_UINT8:
+    case HG_ONNX_INT8: return 1;
     case HG_ONNX_FLOAT16:
     case HG_ONNX_BFLOAT16: return 2;
     case HG_ONNX_FLOAT:
@@ -32,6 +35,8 @@ const char *hg_onnx_type_name(hg_onnx_type type)
 {
     switch (type) {
     case HG_ONNX_BOOL: return "bool";
+    case HG_ONNX_UINT8: return "uint8";
+    case HG_ONNX_INT8: return "int8";
     case HG_ONNX_FLOAT16: return "float16";
     case HG_ONNX_BFLOAT16: return "bfloat16";
     case HG_ONNX_FLOAT: return "float";
@@ -50,6 +55,7 @@ hg_graph *hg_graph_new(const char *name, int opset)
     hg_graph *g = hg_calloc(1, sizeof *g);
     if (!g) return NULL;
     g->opset = opset;
+    g->real = HG_ONNX_FLOAT;
     g->current = &g->top;
     g->nothing = (hg_value){.name = "", .shape.rank = -1};
     g->top.name = hg_arena_text(&g->arena, name, strlen(name));
@@ -58,6 +64,28 @@ hg_graph *hg_graph_new(const char *name, int opset)
         return NULL;
     }
     return g;
+}
+
+/* How it is written. */
+void hg_graph_set(hg_graph *g, hg_style style, hg_onnx_type real)
+{
+    g->style = style;
+    g->real = real;
+}
+
+hg_style hg_graph_style(const hg_graph *g)
+{
+    return g->style;
+}
+
+int hg_graph_opset(const hg_graph *g)
+{
+    return g->opset;
+}
+
+hg_onnx_type hg_graph_real(const hg_graph *g)
+{
+    return g->real;
 }
 
 /* Frees a graph with all that was made in it. */
@@ -289,18 +317,20 @@ hg_value *hg_graph_weight(hg_graph *g, const char *name, hg_onnx_type type, uint
     return v;
 }
 
-static hg_value *constant(hg_graph *g, const char *name, const int64_t *numbers, size_t count, bool scalar)
+/* A constant called `name`: the one that is there, or a new one. */
+static hg_value *constant(hg_graph *g, const char *name, hg_onnx_type type, hg_shape shape, const void *data,
+                          size_t bytes)
 {
     hg_value *v = find(g, name);
     if (v && v->kind == HG_VALUE_CONST) return v;
     v = new_value(g, name, HG_VALUE_CONST);
     hg_const *c = make(g, 1, sizeof *c);
-    int64_t *copy = make(g, count ? count : 1, sizeof *copy);
+    void *copy = make(g, bytes ? bytes : 1, 1);
     if (v == &g->nothing || !c || !copy) return &g->nothing;
-    if (count) memcpy(copy, numbers, count * sizeof *copy);
-    v->type = HG_ONNX_INT64;
-    v->shape = scalar ? HG_SCALAR : HG_SHAPE(HG_DIM(count));
-    *c = (hg_const){v, copy, count};
+    if (bytes) memcpy(copy, data, bytes);
+    v->type = type;
+    v->shape = shape;
+    *c = (hg_const){v, copy, bytes};
     push(g, &g->consts, c);
     return v;
 }
@@ -314,7 +344,7 @@ hg_value *hg_graph_ints(hg_graph *g, const int64_t *numbers, size_t count)
         len +=
             (size_t)snprintf(name + len, sizeof name - len, "%c%lld", i ? '_' : '.', (long long)numbers[i]);
     }
-    return constant(g, name, numbers, count, false);
+    return constant(g, name, HG_ONNX_INT64, HG_SHAPE(HG_DIM(count)), numbers, count * sizeof *numbers);
 }
 
 /* One whole number. */
@@ -322,7 +352,74 @@ hg_value *hg_graph_int(hg_graph *g, int64_t number)
 {
     char name[48];
     snprintf(name, sizeof name, "scalar.%lld", (long long)number);
-    return constant(g, name, &number, 1, true);
+    return constant(g, name, HG_ONNX_INT64, HG_SCALAR, &number, sizeof number);
+}
+
+/* A double as a half, rounded to the nearest, ties to even; too large becomes the largest. */
+static uint16_t half_of(double number)
+{
+    uint16_t sign = number < 0 ? 0x8000 : 0;
+    double x = fabs(number);
+    if (x > 65504) x = 65504;
+    if (x < 0x1p-24 / 2) return sign;
+    int exponent;
+    (void)frexp(x, &exponent); /* x in [2^(e-1), 2^e) */
+    if (exponent - 1 < -14) return (uint16_t)(sign | (uint16_t)rint(ldexp(x, 24)));
+    double mantissa = rint(ldexp(x, 11 - exponent)); /* in [1024, 2048] */
+    uint32_t bits = (uint32_t)(exponent + 14) << 10;
+    return (uint16_t)(sign | (bits + (uint32_t)mantissa - 1024));
+}
+
+/* Numbers of the graph's real type, into `out`; false when one is not finite. */
+static bool round_reals(const hg_graph *g, const double *numbers, size_t count, void *out)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!isfinite(numbers[i])) return false;
+        if (g->real == HG_ONNX_FLOAT16) ((uint16_t *)out)[i] = half_of(numbers[i]);
+        else ((float *)out)[i] = (float)numbers[i];
+    }
+    return true;
+}
+
+/* One real number. */
+hg_value *hg_graph_real_of(hg_graph *g, double number)
+{
+    char name[64];
+    uint64_t room = 0;
+    if (!round_reals(g, &number, 1, &room))
+        hg_graph_fail(g, HANGAR_E_INTERNAL, "a constant that is not finite");
+    snprintf(name, sizeof name, "real.%.9g", number);
+    return constant(g, name, g->real, HG_SCALAR, &room, hg_onnx_type_bytes(g->real));
+}
+
+/* A tensor inside the graph. */
+hg_value *hg_graph_inline(hg_graph *g, const char *name, hg_onnx_type type, hg_shape shape, const void *data,
+                          size_t bytes)
+{
+    char full[2 * HG_ONNX_NAME_MAX];
+    uint64_t need = hg_onnx_type_bytes(type);
+    for (int i = 0; i < shape.rank; i++) {
+        if (shape.dims[i].size < 0 || !hg_mul(need, (uint64_t)shape.dims[i].size, &need)) need = UINT64_MAX;
+    }
+    if (need != bytes || bytes > HG_ONNX_INLINE_MAX) {
+        hg_graph_fail(g, HANGAR_E_INTERNAL, "%s: %zu bytes for a constant", name, bytes);
+        return &g->nothing;
+    }
+    return constant(g, full_name(g, name, 0, full), type, shape, data, bytes);
+}
+
+/* The same of doubles. */
+hg_value *hg_graph_reals(hg_graph *g, const char *name, hg_shape shape, const double *numbers, size_t count)
+{
+    size_t bytes = count * hg_onnx_type_bytes(g->real);
+    void *room = count <= HG_ONNX_INLINE_MAX ? make(g, count ? count : 1, sizeof(float)) : NULL;
+    if (!room) {
+        hg_graph_fail(g, HANGAR_E_LIMIT, "%s: %zu numbers are too many for a constant", name, count);
+        return &g->nothing;
+    }
+    if (!round_reals(g, numbers, count, room))
+        hg_graph_fail(g, HANGAR_E_INVALID, "%s: a number is not finite", name);
+    return hg_graph_inline(g, name, g->real, shape, room, bytes);
 }
 
 /* ---- nodes ---- */
@@ -448,6 +545,38 @@ void hg_node_branch(hg_graph *g, hg_node *node, const char *name, hg_branch *bra
 {
     hg_attr *a = attribute(g, node, name, HG_ATTR_BRANCH);
     if (a) a->branch = branch;
+}
+
+/* All of a node's inputs are there before the first run, and a weight is among them. */
+static bool node_folds(const hg_node *n)
+{
+    bool weight = false;
+    if (strcmp(n->op, "Shape") == 0) return false;
+    for (size_t i = 0; i < n->in_count; i++) {
+        const hg_value *v = n->inputs[i];
+        if (v && v->kind != HG_VALUE_WEIGHT && v->kind != HG_VALUE_CONST) return false;
+        weight = weight || (v && v->kind == HG_VALUE_WEIGHT);
+    }
+    return weight;
+}
+
+static bool branch_folds(const hg_branch *b)
+{
+    for (size_t i = 0; i < b->nodes.count; i++) {
+        const hg_node *n = b->nodes.items[i];
+        if (node_folds(n)) return true;
+        for (size_t j = 0; j < n->attrs.count; j++) {
+            const hg_attr *a = n->attrs.items[j];
+            if (a->kind == HG_ATTR_BRANCH && a->branch && branch_folds(a->branch)) return true;
+        }
+    }
+    return false;
+}
+
+/* Is there a node that an engine computes at load? */
+bool hg_graph_folds(const hg_graph *g)
+{
+    return branch_folds(&g->top);
 }
 
 /* Nodes of the graph and its branches. */

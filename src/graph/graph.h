@@ -27,10 +27,13 @@
 #define HG_ONNX_EMIT_MAX   ((size_t)64 << 20) /* bytes of one emitted graph */
 #define HG_ONNX_NAME_MAX   512
 #define HG_ONNX_SCOPES_MAX 16
+#define HG_ONNX_INLINE_MAX ((size_t)256 << 10) /* bytes of one constant inside a graph */
 
 typedef enum hg_onnx_type { /* the numbers of the file */
                             HG_ONNX_ANY = 0,
                             HG_ONNX_FLOAT = 1,
+                            HG_ONNX_UINT8 = 2,
+                            HG_ONNX_INT8 = 3,
                             HG_ONNX_INT32 = 6,
                             HG_ONNX_INT64 = 7,
                             HG_ONNX_BOOL = 9,
@@ -67,15 +70,27 @@ typedef struct hg_value {
 typedef struct hg_graph hg_graph;
 typedef struct hg_node hg_node;
 
-/* A weight that stays where it is: bytes [offset, offset + bytes) of weight file number `file`. */
+/* A weight that stays where it is: bytes [offset, offset + bytes) of weight file number `file`; HG_WEIGHT_MADE = of the graph's own data file. */
+#define HG_WEIGHT_MADE UINT32_MAX
 typedef struct hg_weight {
     const hg_value *value;
     uint32_t file;
     uint64_t offset, bytes;
 } hg_weight;
 
+/* Which operators a graph is written in. */
+typedef enum hg_style {
+    HG_STYLE_FUSED,    /* com.microsoft's, which do in one node what ONNX Runtime has one fast kernel for */
+    HG_STYLE_PORTABLE, /* those of ai.onnx alone: any ONNX engine runs it */
+} hg_style;
+
 /* NULL when out of memory or when the opset is out of range. */
 hg_graph *hg_graph_new(const char *name, int opset);
+/* Before the first node; a new graph is FUSED, its real numbers FLOAT. FLOAT16 makes all activations half precision. */
+void hg_graph_set(hg_graph *g, hg_style style, hg_onnx_type real);
+hg_style hg_graph_style(const hg_graph *g);
+int hg_graph_opset(const hg_graph *g);
+hg_onnx_type hg_graph_real(const hg_graph *g);
 void hg_graph_free(hg_graph *g);
 void hg_graph_auto_free(hg_graph **g); /* for HG_AUTO */
 /* The first error, with words; OK when there was none. */
@@ -98,6 +113,13 @@ hg_value *hg_graph_weight(hg_graph *g, const char *name, hg_onnx_type type, uint
 /* Constants inside the graph, the same numbers once: a list (rank 1) and a single number (rank 0). */
 hg_value *hg_graph_ints(hg_graph *g, const int64_t *numbers, size_t count);
 hg_value *hg_graph_int(hg_graph *g, int64_t number);
+/* A single number of the graph's real type, rounded to it. NaN and infinities are INTERNAL. */
+hg_value *hg_graph_real_of(hg_graph *g, double number);
+/* A tensor that is written into the graph itself, called scope + name; `bytes` as the type lays them out, HG_ONNX_INLINE_MAX at most; copied. */
+hg_value *hg_graph_inline(hg_graph *g, const char *name, hg_onnx_type type, hg_shape shape, const void *data,
+                          size_t bytes);
+/* The same of doubles, rounded to the graph's real type. */
+hg_value *hg_graph_reals(hg_graph *g, const char *name, hg_shape shape, const double *numbers, size_t count);
 
 /* One node with `out_count` outputs whose types are not known yet; NULL inputs are left out (""). NULL only after an error. */
 hg_node *hg_graph_node(hg_graph *g, const char *domain, const char *op, const char *name,
@@ -126,10 +148,16 @@ size_t hg_graph_weight_count(const hg_graph *g);
 const hg_weight *hg_graph_weight_at(const hg_graph *g, size_t index);
 
 /*
- * The model as ONNX protobuf, appended to `out`. locations[file] is the external location written for weight file number `file`.
- * IR version 8, 9 or 10 by the opset; only the domains that are used are imported.
+ * A node takes weights and constants alone, so that an engine computes it when it loads the graph, for which it reads the weights from their
+ * files: such a graph cannot be given its weights from memory. Shape takes none of a weight's bytes and does not count.
  */
-hangar_code hg_graph_emit(hg_graph *g, const char *const *locations, size_t location_count, hg_buf *out,
-                          hangar_err *err);
+bool hg_graph_folds(const hg_graph *g);
+
+/*
+ * The model as ONNX protobuf, appended to `out`. locations[file] is the external location written for weight file number `file`, `made` that
+ * of HG_WEIGHT_MADE (NULL: the graph has none). IR version 8, 9 or 10 by the opset; only the domains that are used are imported.
+ */
+hangar_code hg_graph_emit(hg_graph *g, const char *const *locations, size_t location_count, const char *made,
+                          hg_buf *out, hangar_err *err);
 
 #endif

@@ -58,14 +58,16 @@ struct hg_branch {
 
 typedef struct hg_const {
     hg_value *value;
-    int64_t *numbers;
-    size_t count;
+    void *data; /* as the file has it: little-endian */
+    size_t bytes;
 } hg_const;
 
 struct hg_graph {
     hg_arena arena;
     hg_branch top, *current;
     int opset;
+    hg_style style;
+    hg_onnx_type real;
     bool microsoft;  /* the domain is used */
     hg_list inputs;  /* hg_value */
     hg_list weights; /* hg_weight */

@@ -61,15 +61,13 @@ static void read_config(bert *m, hg_build *b)
     m->types = hg_hfconfig_u32(c, "type_vocab_size", 2, 1, 65536);
     m->eps = hg_hfconfig_f64(c, "layer_norm_eps", 1e-12, 0, 1);
     m->tied = hg_hfconfig_bool(c, "tie_word_embeddings", true);
-    const char *act = hg_hfconfig_text(c, "hidden_act", "gelu");
-    if (!hg_act_parse(act, &m->act)) hg_hfconfig_wrong(c, HANGAR_E_UNSUPPORTED, "hidden_act: %s", act);
+    m->act = hg_block_act(c, "hidden_act", "gelu");
     hg_hfconfig_only(c, "position_embedding_type", "absolute");
     hg_hfconfig_only(c, "feed_forward_type", "original");
     hg_hfconfig_only_bool(c, "is_decoder", false);
     hg_hfconfig_only_bool(c, "add_cross_attention", false);
     hg_hfconfig_refuse(c, "pruned_heads");
-    hg_hfconfig_refuse(c, "quantization_config");
-    hg_hfconfig_refuse(c, "auto_map");
+    hg_block_refuse_common(c);
 }
 
 /* norm(word[ids] + type[types] + position[0..S)), as rows. */
@@ -197,7 +195,7 @@ static hangar_code build(hg_build *b, hangar_err *err)
     m.mask = hg_op_cast(b->g, "mask", mask, HG_ONNX_INT32);
     m.batch_shape = hg_block_batch_shape(b, "batch_shape", ids, m.width);
     hg_value *x = embeddings(&m, b, ids, types);
-    for (uint32_t i = 0; i < m.layers; i++) {
+    for (uint32_t i = 0; i < hg_build_layers(b, m.layers); i++) {
         hg_graph_enter(b->g, "encoder.layer.%u", i);
         x = layer(&m, b, x);
         hg_graph_leave(b->g);

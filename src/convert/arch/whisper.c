@@ -38,6 +38,28 @@ typedef struct whisper {
     hg_value *use_cache;
 } whisper;
 
+/* Of the training, of other heads, and of how text is generated. */
+static const char *const training[] = {"alignment_heads",
+                                       "classifier_proj_size",
+                                       "lang_ids",
+                                       "lang_to_id",
+                                       "mask_feature_length",
+                                       "mask_feature_min_masks",
+                                       "mask_feature_prob",
+                                       "mask_time_length",
+                                       "mask_time_min_masks",
+                                       "mask_time_prob",
+                                       "max_initial_timestamp_index",
+                                       "median_filter_width",
+                                       "no_timestamps_token_id",
+                                       "num_hidden_layers",
+                                       "prev_sot_token_id",
+                                       "return_timestamps",
+                                       "task_ids",
+                                       "task_to_id",
+                                       "use_weighted_layer_sum",
+                                       NULL};
+
 static void read_config(whisper *m, hg_build *b)
 {
     hg_hfconfig *c = b->config;
@@ -58,17 +80,15 @@ static void read_config(whisper *m, hg_build *b)
     m->decoder_heads = hg_hfconfig_u32(c, "decoder_attention_heads", 0, 1, 1024);
     m->decoder_inner = hg_hfconfig_u32(c, "decoder_ffn_dim", 0, 1, 1u << 20);
     m->tied = hg_hfconfig_bool(c, "tie_word_embeddings", true);
-    const char *act = hg_hfconfig_text(c, "activation_function", "gelu");
-    if (!hg_act_parse(act, &m->act))
-        hg_hfconfig_wrong(c, HANGAR_E_UNSUPPORTED, "activation_function: %s", act);
+    m->act = hg_block_act(c, "activation_function", "gelu");
     if (m->width % m->decoder_heads != 0) {
         hg_hfconfig_wrong(c, HANGAR_E_INVALID, "d_model %u does not divide among %u heads", m->width,
                           m->decoder_heads);
     }
     hg_hfconfig_only_bool(c, "scale_embedding",
                           false); /* read, but used nowhere, in the reference implementation */
-    hg_hfconfig_refuse(c, "quantization_config");
-    hg_hfconfig_refuse(c, "auto_map");
+    hg_block_refuse_common(c);
+    hg_hfconfig_ignore(c, training);
 }
 
 /* W_2 act(W_1 x). */
@@ -110,7 +130,7 @@ static hangar_code build_encoder(whisper *m, hg_build *b, hangar_err *err)
     x = hg_op_add(g, "add_positions", x, hg_block_matrix(b, "embed_positions.weight", m->source, m->width));
     m->batch_shape = hg_block_batch_shape(b, "batch_shape", x, m->width);
     hg_stream s = {.x = hg_op_rows(g, "rows", x)};
-    for (uint32_t i = 0; i < m->encoder_layers; i++) {
+    for (uint32_t i = 0; i < hg_build_layers(b, m->encoder_layers); i++) {
         hg_graph_enter(g, "layers.%u", i);
         s.y = encoder_layer(m, b, &s);
         hg_graph_leave(g);
@@ -281,7 +301,7 @@ static hangar_code build_decoder(whisper *m, hg_build *b, cache *caches, hangar_
     m->hidden =
         hg_graph_input(g, "encoder_hidden_states", HG_ONNX_FLOAT,
                        HG_SHAPE(HG_SYM("batch_size"), HG_SYM("encoder_sequence_length"), HG_DIM(m->width)));
-    for (uint32_t i = 0; i < m->decoder_layers; i++) {
+    for (uint32_t i = 0; i < hg_build_layers(b, m->decoder_layers); i++) {
         caches[i].past_k = past_input(m, b, i, "decoder", "key", "past_sequence_length");
         caches[i].past_v = past_input(m, b, i, "decoder", "value", "past_sequence_length");
         caches[i].cross_k = past_input(m, b, i, "encoder", "key", "encoder_past_sequence_length");
@@ -293,7 +313,7 @@ static hangar_code build_decoder(whisper *m, hg_build *b, cache *caches, hangar_
     hg_value *parts[] = {hg_op_shape(g, "hidden_sizes", m->hidden, 0, 2), hg_graph_ints(g, tail, 2)};
     m->heads_shape = hg_op_concat_ints(g, "heads_shape", parts, 2);
     hg_stream s = {.x = decoder_embeddings(m, b, ids, caches[0].past_k)};
-    for (uint32_t i = 0; i < m->decoder_layers; i++) {
+    for (uint32_t i = 0; i < hg_build_layers(b, m->decoder_layers); i++) {
         hg_graph_enter(g, "layers.%u", i);
         s.y = decoder_layer(m, b, &s, &caches[i]);
         hg_graph_leave(g);
@@ -304,7 +324,7 @@ static hangar_code build_decoder(whisper *m, hg_build *b, cache *caches, hangar_
     hg_graph_output(g, "logits",
                     hg_block_batch(b, "as_batch", y, hg_block_batch_shape(b, "logits_shape", ids, m->vocab),
                                    m->vocab));
-    for (uint32_t i = 0; i < m->decoder_layers; i++) decoder_outputs(b, i, &caches[i]);
+    for (uint32_t i = 0; i < hg_build_layers(b, m->decoder_layers); i++) decoder_outputs(b, i, &caches[i]);
     return HANGAR_OK;
 }
 

@@ -90,7 +90,7 @@ static void test_bert_heads(void **state)
         const char *fixture, *from, *to, *w_from, *w_to, *outputs;
     } heads[] = {
         {"bert", NULL, NULL, NULL, NULL, "last_hidden_state[batch_size,sequence_length,64]"},
-        {"bert", "\"architectures\"", "\"x\"", NULL, NULL,
+        {"bert", "\"architectures\"", "\"_name_or_path\"", NULL, NULL,
          "last_hidden_state[batch_size,sequence_length,64]"},
         {"bert-mlm", NULL, NULL, NULL, NULL, "logits[batch_size,sequence_length,96]"},
         {"bert-mlm", NULL, NULL, "cls.predictions.bias", "cls.predictions.decoder.bias",
@@ -146,7 +146,7 @@ static void test_bert_refusals(void **state)
         const char *words;
     } bad[] = {
         {"\"bert\"", "\"gpt9\"", HANGAR_E_UNSUPPORTED, "model_type gpt9 (known: bert, whisper)"},
-        {"\"model_type\"", "\"x\"", HANGAR_E_UNSUPPORTED, "model_type is missing"},
+        {"\"model_type\"", "\"_name_or_path\"", HANGAR_E_UNSUPPORTED, "model_type is missing"},
         {"\"BertModel\"", "\"BertForMultipleChoice\"", HANGAR_E_UNSUPPORTED, "BertForMultipleChoice"},
         {"\"use_cache\"", "\"position_embedding_type\": \"relative_key\", \"use_cache\"",
          HANGAR_E_UNSUPPORTED, "position_embedding_type"},
@@ -162,7 +162,7 @@ static void test_bert_refusals(void **state)
         {"\"hidden_act\": \"gelu\"", "\"hidden_act\": \"mish\"", HANGAR_E_UNSUPPORTED, "hidden_act: mish"},
         {"\"hidden_size\": 64", "\"hidden_size\": \"64\"", HANGAR_E_INVALID, "hidden_size"},
         {"\"hidden_size\": 64", "\"hidden_size\": 0", HANGAR_E_INVALID, "hidden_size"},
-        {"\"hidden_size\"", "\"x\"", HANGAR_E_INVALID, "hidden_size is missing"},
+        {"\"hidden_size\"", "\"_name_or_path\"", HANGAR_E_INVALID, "hidden_size is missing"},
         {"\"hidden_size\": 64", "\"hidden_size\": 128", HANGAR_E_INVALID,
          "[96, 64], config.json asks for [96, 128]"},
         {"\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3", HANGAR_E_INVALID,

@@ -39,7 +39,7 @@ static int build(void **state)
     hg_graph_output(g, "y", out);
     const char *locations[] = {"model.safetensors"};
     hg_buf_init(&model, HG_MIB);
-    hangar_code code = hg_graph_emit(g, locations, 1, &model, NULL);
+    hangar_code code = hg_graph_emit(g, locations, 1, NULL, &model, NULL);
     hg_graph_free(g);
     return (int)code;
 }

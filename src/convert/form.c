@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "convert/form.h"
+
+#include "base/mem.h"
+
+#include <string.h>
+
+static const hg_form forms[] = {
+#define HG_FORM(name, suffix, dtype, real, linear, bits, block, rewrite, words) \
+    {name, suffix, dtype, real, linear, bits, block, rewrite, words},
+#include "convert/forms.def"
+#undef HG_FORM
+};
+
+/* Finds a form. */
+const hg_form *hg_form_get(const char *name)
+{
+    for (size_t i = 0; name && i < HG_LEN(forms); i++) {
+        if (strcmp(forms[i].name, name) == 0) return &forms[i];
+    }
+    return NULL;
+}
+
+/* One after the other. */
+const hg_form *hg_form_at(size_t index)
+{
+    return index < HG_LEN(forms) ? &forms[index] : NULL;
+}

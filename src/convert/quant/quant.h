@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The nodes that stand for a weight which the build's form changes. Each returns NULL when the form leaves that weight as it is, and then has
+ * built nothing.
+ */
+#ifndef HG_CONVERT_QUANT_QUANT_H
+#define HG_CONVERT_QUANT_QUANT_H
+
+#include "convert/arch/blocks.h"
+
+/* x[M, in] W^T + bias (NULL = none): [M, out]. */
+hg_value *hg_quant_linear(hg_build *b, const char *name, hg_value *x, const hg_matrix *w, hg_value *bias);
+/* Rows of a table [rows, width] at ids: real [.., width]. */
+hg_value *hg_quant_embed(hg_build *b, const char *name, hg_value *ids, const hg_matrix *table);
+/* A weight written anew in the graph's real type. */
+hg_value *hg_quant_param(hg_build *b, const char *name, const hg_tensor *t, uint32_t file);
+
+#endif
