@@ -24,7 +24,7 @@ static hangar_code on_load(hg_onnx *o, const hg_frame *frame)
 {
     hangar_err err = {0};
     if (o->loaded || o->graph_count > 0) hg_fail(&err, HANGAR_E_USAGE, "a model is loaded already");
-    else if (hg_onnx_load(o, hg_json_root(frame->doc), &err) == HANGAR_OK)
+    else if (hg_onnx_load(o, hg_json_root(frame->doc), frame->bin, frame->bin_len, &err) == HANGAR_OK)
         return hg_wire_send_doc(o->fd, HG_WIRE_READY, hg_onnx_ready(o), NULL, 0, NULL);
     return hg_wire_send_fail(o->fd, &err, NULL);
 }
@@ -44,6 +44,7 @@ static hangar_code on_call(hg_onnx *o, const hg_frame *frame)
         code = hg_onnx_run(o, doc, frame->bin, frame->bin_len, &done, &bin, &bin_len, &err);
     else if (strcmp(op, "encode") == 0)
         code = hg_onnx_encode(o, doc, frame->bin, frame->bin_len, &done, &bin, &bin_len, &err);
+    else if (strcmp(op, "generate") == 0) code = hg_onnx_generate(o, doc, &done, &err);
     else if (strcmp(op, "transcribe") == 0) code = hg_onnx_transcribe(o, doc, frame->fd, &done, &err);
     else code = hg_fail(&err, HANGAR_E_UNSUPPORTED, "this runner has no operation \"%s\"", op);
     if (code == HANGAR_OK) code = hg_wire_send_doc(o->fd, HG_WIRE_DONE, done, bin, bin_len, NULL);

@@ -11,7 +11,9 @@
 #include "base/fsx.h"
 #include "base/json.h"
 #include "engine/onnx_ops.h"
+#include "format/generate.h"
 #include "format/mel.h"
+#include "format/tokenizer.h"
 
 #include <onnxruntime_c_api.h>
 #include <stdbool.h>
@@ -54,6 +56,9 @@ typedef struct hg_onnx {
     size_t graph_count;
     hg_mel *mel; /* of the last call that needed one */
     int mel_bins;
+    struct hg_text *text;       /* tokenizer and what belongs to it; NULL = LOAD brought none */
+    struct hg_writer *writer;   /* the decoder of the last "generate", kept for the next */
+    OrtRunOptions *run_options; /* of the running call, so that it can be ended from outside; NULL = none */
 } hg_onnx;
 
 /* session.c */
@@ -61,8 +66,8 @@ hangar_code hg_onnx_init(hg_onnx *o, hangar_err *err);
 void hg_onnx_deinit(hg_onnx *o);
 /* The engine's own error as ours; frees the status. NULL = OK. */
 hangar_code hg_onnx_check(const hg_onnx *o, OrtStatus *status, const char *what, hangar_err *err);
-/* LOAD: locks itself in, maps the weights, makes the sessions. Sends a TICK on o->fd for each. */
-hangar_code hg_onnx_load(hg_onnx *o, const hg_jval *load, hangar_err *err);
+/* LOAD: locks itself in, reads the texts, maps the weights, makes the sessions. Sends a TICK on o->fd for each. */
+hangar_code hg_onnx_load(hg_onnx *o, const hg_jval *load, const char *bin, size_t bin_len, hangar_err *err);
 /* The answer to LOAD; NULL when out of memory. */
 hg_jw *hg_onnx_ready(const hg_onnx *o);
 hg_graph *hg_onnx_graph(hg_onnx *o, const char *name, hangar_err *err); /* NULL: no such graph */
@@ -130,6 +135,73 @@ hangar_code hg_decoder_step(hg_decoder *d, const int64_t *ids, size_t each, cons
                             size_t *out_vocab, hangar_err *err);
 /* Row i becomes what row from[i] was, i < rows. */
 hangar_code hg_decoder_select(hg_decoder *d, const size_t *from, size_t rows, hangar_err *err);
+
+/* The attention mask of the encoder's output, for decoders that want it; borrowed like `hidden`. */
+void hg_decoder_set_mask(hg_decoder *d, OrtValue *mask);
+/*
+ * Feeds `count` tokens to the one row. *out_row is the scores behind the last of them, borrowed until the next feed and the caller's to
+ * change. A graph without encoder gets attention_mask and position_ids where it has such inputs.
+ */
+hangar_code hg_decoder_feed(hg_decoder *d, const int64_t *ids, size_t count, float **out_row,
+                            size_t *out_vocab, hangar_err *err);
+/* Tokens that the cache holds. */
+size_t hg_decoder_length(const hg_decoder *d);
+/* Forgets all but the first `length` tokens of the one row; all of them when the graph keeps fewer than it was fed. */
+hangar_code hg_decoder_cut(hg_decoder *d, size_t length, hangar_err *err);
+
+/* sample.c: from scores to a token */
+typedef struct hg_candidate {
+    float score;
+    uint32_t id;
+} hg_candidate;
+typedef struct hg_sampler {
+    double temperature, top_p, min_p, repeat_penalty;
+    int64_t top_k;
+    uint64_t state; /* of the random numbers */
+    hg_candidate *list;
+    size_t list_cap;
+} hg_sampler;
+/* A negative seed is replaced by a random one. */
+void hg_sampler_init(hg_sampler *s, const hg_generate_call *call);
+void hg_sampler_deinit(hg_sampler *s);
+/* The next random number in [0, 1): SplitMix64 (Steele, Lea, Flood 2014) from the seed on, its upper 53 bits. */
+double hg_sampler_uniform(hg_sampler *s);
+/*
+ * One token by its score; the likeliest, the first of equal ones, at temperature 0. scores: [vocab], changed by the penalty; -inf = never.
+ * made: the answer so far. ENGINE when a score is NaN or +inf, or none is finite.
+ */
+hangar_code hg_sampler_pick(hg_sampler *s, float *scores, size_t vocab, const int64_t *made, size_t count,
+                            int64_t *out, hangar_err *err);
+
+/* text.c: tokenizer, chat template and the ids that end an answer, from the texts that came with LOAD */
+typedef struct hg_text {
+    int64_t *eos, *never; /* ids that end an answer; ids that no answer has */
+    size_t eos_count, never_count;
+    int64_t start, first; /* what a decoder beside an encoder begins with; the forced first id; -1 = none */
+    int64_t context;      /* tokens the model was made for; 0 = not known */
+    hg_tokenizer *tokenizer; /* NULL = there is none: prompts are ids, answers have no text */
+} hg_text;
+/* The "texts" of LOAD, which lie in its binary part. None: OK and *out NULL. */
+hangar_code hg_text_new(const hg_jval *texts, const char *bin, size_t bin_len, hg_text **out,
+                        hangar_err *err);
+void hg_text_free(hg_text *t);
+/* The prompt of a call as ids (the caller's): messages by the chat template, or a text as it is. t may be NULL: UNSUPPORTED. */
+hangar_code hg_text_prompt(const hg_text *t, const hg_generate_call *call, hg_token_ids *out,
+                           hangar_err *err);
+/* The text of an answer, token by token. Without a tokenizer there is none. */
+typedef struct hg_text_stream hg_text_stream;
+hangar_code hg_text_stream_new(const hg_text *t, hg_text_stream **out, hangar_err *err);
+void hg_text_stream_free(hg_text_stream *s);
+/* Adds what a token makes certain to `to`; and, at the end, what is left. */
+hangar_code hg_text_piece(hg_text_stream *s, int64_t id, hg_tail *to, hangar_err *err);
+hangar_code hg_text_flush(hg_text_stream *s, hg_tail *to, hangar_err *err);
+
+/* generate.c */
+typedef struct hg_writer hg_writer;
+/* The op "generate": sends PIECE and TICK on o->fd. */
+hangar_code hg_onnx_generate(hg_onnx *o, const hg_jval *doc, hg_jw **out_done, hangar_err *err);
+/* What a call left for the next. NULL is fine. */
+void hg_writer_free(hg_writer *w);
 
 /* search.c */
 typedef struct hg_search {

@@ -87,6 +87,8 @@ static void graph_deinit(const hg_onnx *o, hg_graph *g)
 
 void hg_onnx_deinit(hg_onnx *o)
 {
+    hg_writer_free(o->writer);
+    hg_text_free(o->text);
     for (size_t i = 0; i < o->graph_count; i++) graph_deinit(o, &o->graphs[i]);
     for (size_t i = 0; i < o->map_count; i++) hg_map_close(&o->maps[i]);
     free(o->maps);
@@ -305,7 +307,7 @@ static void tell_progress(const hg_onnx *o, size_t done, size_t total)
     (void)code;
 }
 
-hangar_code hg_onnx_load(hg_onnx *o, const hg_jval *load, hangar_err *err)
+hangar_code hg_onnx_load(hg_onnx *o, const hg_jval *load, const char *bin, size_t bin_len, hangar_err *err)
 {
     const hg_jval *files = hg_json_get(load, "files"), *graphs = hg_json_get(load, "graphs");
     const char *folder = hg_json_text(hg_json_get(load, "folder"));
@@ -317,6 +319,7 @@ hangar_code hg_onnx_load(hg_onnx *o, const hg_jval *load, hangar_err *err)
     o->threads = threads > 0 ? (int)threads : usable_cpus();
     o->prepack = hg_json_bool_or(hg_json_get(load, "prepack"), true);
     hangar_code code = enter_cage(o, folder, files, err);
+    if (code == HANGAR_OK) code = hg_text_new(hg_json_get(load, "texts"), bin, bin_len, &o->text, err);
     if (code == HANGAR_OK) code = map_files(o, files, err);
     for (hg_json_iter it = hg_json_iter_of(graphs); code == HANGAR_OK && hg_json_next(&it);) {
         code = graph_load(o, it.val, err);

@@ -8,6 +8,8 @@
  * LOAD  {"folder","files":[...],"graphs":[{"name","path","initializers":[
  *          {"name","file","offset","bytes","dtype","shape"}]}],
  *        "threads": 0 = all usable, "prepack": false = weights stay mapped and are not packed anew (default true)}
+ *        "texts":[{"name","offset","bytes"}]: files of the repository, which lie in the frame's binary part, for "generate":
+ *          tokenizer.json, tokenizer_config.json, chat_template.jinja, generation_config.json, config.json; any may be missing
  *        "initializers" may be left out. The runner reads only "folder" and "files"; before it reads the first
  *        it locks itself in.
  * READY {"version","sandbox":level,"graphs":[{"name","inputs":[{"name","dtype","shape"}],"outputs":[...]}]};
@@ -29,6 +31,10 @@
  *        seconds of the file
  * TICK  {"done","total"}: milliseconds of audio
  * DONE  {"duration","windows","seconds"}
+ *
+ * CALL  {"op":"generate"} with the members of engine/llama_ops.h; "grammar" and "json_schema" are UNSUPPORTED. "ids":[...] is a prompt that is
+ *        tokens already. The graph is "model", or "encoder_model" with "decoder_model_merged" (then the prompt is the encoder's).
+ * PIECE, TICK, DONE as there; TICK counts tokens of the prompt.
  */
 #ifndef HG_ENGINE_ONNX_OPS_H
 #define HG_ENGINE_ONNX_OPS_H
@@ -38,6 +44,7 @@
 #define HG_ONNX_INITIALIZERS_MAX 100000
 #define HG_ONNX_TENSORS_MAX      256 /* inputs or outputs of one run */
 #define HG_ONNX_RANK_MAX         8
+#define HG_ONNX_TEXTS_MAX        16 /* files of a LOAD */
 #define HG_ONNX_BEAMS_MAX        16
 #define HG_ONNX_AUDIO_MAX        86400 /* seconds of one audio file */
 #define HG_ONNX_WINDOW_FRAMES    3000  /* at most, of one window */

@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The op "generate": one call from prompt to DONE, in the words of the llama runner.
+ *
+ * A decoder alone ("model") keeps its cache from call to call: as far as the new prompt begins like what the cache holds, nothing is read
+ * again. Beside an encoder ("encoder_model", "decoder_model_merged") the prompt goes through the encoder, and the decoder begins anew.
+ *
+ * The prompt goes in by chunks of a fixed size, so that the same call gives the same numbers on a busy machine, and so small that the
+ * scores of a chunk, of which only the last row is looked at, stay within LOGITS_MAX. Between two runs of the graph the socket is looked
+ * at, and during a run by a thread of its own: anything there ends the call.
+ */
+#include "runner.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "engine/wire.h"
+
+#include <math.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CHUNK_MAX  128                  /* tokens of a prompt that are read at once */
+#define CHUNK_MIN  8                    /* however large the vocabulary */
+#define LOGITS_MAX ((uint64_t)64 << 20) /* bytes that the scores of a chunk may take */
+#define SILENCE    5.0                  /* seconds after which a sign of life is sent */
+#define ID_MAX     ((int64_t)1 << 31)
+
+struct hg_writer {
+    const hg_onnx *o;
+    hg_graph *graph;
+    hg_decoder *decoder;
+    OrtValue *hidden, *mask; /* the encoder's output and its mask */
+    int64_t *seen;           /* what the decoder's cache holds */
+    size_t seen_len, seen_cap;
+};
+
+/* A running call. */
+typedef struct run {
+    hg_onnx *o;
+    hg_writer *w;
+    hg_generate_call call;
+    hg_text_stream *stream;
+    hg_sampler sampler;
+    hg_tail tail;
+    hg_token_ids prompt;
+    int64_t *made;
+    size_t made_len, made_cap;
+    size_t context, reused;
+    float *row; /* scores behind the last token; the decoder's */
+    size_t vocab;
+    const char *finish;
+    double spoke; /* when the last frame went out */
+    double prompt_seconds, generate_seconds;
+} run;
+
+void hg_writer_free(hg_writer *w)
+{
+    if (!w) return;
+    hg_decoder_free(w->decoder);
+    hg_value_free(w->o, &w->hidden);
+    hg_value_free(w->o, &w->mask);
+    free(w->seen);
+    free(w);
+}
+
+/* ---- ending a run of the graph from outside ---- */
+
+typedef struct watch {
+    const hg_onnx *o;
+    pthread_t thread;
+    int ends[2]; /* closing ends[1] ends the thread */
+    bool runs;
+} watch;
+
+/* Waits until hangar has something to say, or for the end of the call. */
+static void *watch_socket(void *arg)
+{
+    const watch *w = arg;
+    struct pollfd p[2] = {{.fd = w->o->fd, .events = POLLIN}, {.fd = w->ends[0], .events = POLLIN}};
+    while (poll(p, 2, -1) < 0) continue;
+    if (p[0].revents) {
+        OrtStatus *status = w->o->api->RunOptionsSetTerminate(w->o->run_options);
+        if (status) w->o->api->ReleaseStatus(status);
+    }
+    return NULL;
+}
+
+/* Without a thread or its pipe the call is looked after only between two runs of the graph. */
+static hangar_code watch_begin(hg_onnx *o, watch *w, hangar_err *err)
+{
+    *w = (watch){.o = o, .ends = {-1, -1}};
+    hangar_code code = hg_onnx_check(o, o->api->CreateRunOptions(&o->run_options), "options", err);
+    if (code != HANGAR_OK || pipe(w->ends) != 0) return code;
+    w->runs = pthread_create(&w->thread, NULL, watch_socket, w) == 0;
+    return code;
+}
+
+static void watch_end(hg_onnx *o, watch *w)
+{
+    if (w->ends[1] >= 0) close(w->ends[1]);
+    if (w->runs) pthread_join(w->thread, NULL);
+    if (w->ends[0] >= 0) close(w->ends[0]);
+    if (o->run_options) o->api->ReleaseRunOptions(o->run_options);
+    o->run_options = NULL;
+}
+
+/* CANCELLED when hangar has something to say: during a call that is a cancel, or its end. */
+static hangar_code asked_to_end(const run *r, hangar_err *err)
+{
+    return hg_wire_pending(r->o->fd) ? hg_fail(err, HANGAR_E_CANCELLED, "cancelled") : HANGAR_OK;
+}
+
+/* ---- frames ---- */
+
+static hangar_code send_tick(run *r, size_t done, size_t total, hangar_err *err)
+{
+    char text[64];
+    int len = snprintf(text, sizeof text, "{\"done\":%zu,\"total\":%zu}", done, total);
+    r->spoke = hg_now();
+    return hg_wire_send(r->o->fd, HG_WIRE_TICK, (hg_str){text, (size_t)len}, NULL, 0, err);
+}
+
+/* Sends what may go out of the text; a sign of life when there was none for long. */
+static hangar_code send_text(run *r, bool all, hangar_err *err)
+{
+    hg_str ready = hg_tail_ready(&r->tail, all);
+    if (ready.len == 0) return hg_now() - r->spoke > SILENCE ? send_tick(r, 0, 0, err) : HANGAR_OK;
+    hg_jw *w = hg_jw_new();
+    hg_jw_obj(w, NULL);
+    hg_jw_str(w, "text", ready);
+    hg_jw_end(w);
+    r->tail.sent += ready.len;
+    r->spoke = hg_now();
+    return hg_wire_send_doc(r->o->fd, HG_WIRE_PIECE, w, NULL, 0, err);
+}
+
+/* The DONE document. */
+static hg_jw *done(const run *r)
+{
+    hg_jw *w = hg_jw_new();
+    hg_jw_obj(w, NULL);
+    hg_jw_str(w, "text", hg_buf_view(&r->tail.text));
+    hg_jw_arr(w, "tokens");
+    for (size_t i = 0; i < r->made_len; i++) hg_jw_i64(w, NULL, r->made[i]);
+    hg_jw_end(w);
+    hg_jw_text(w, "finish", r->finish);
+    hg_jw_u64(w, "prompt_tokens", r->prompt.count);
+    hg_jw_u64(w, "prompt_reused", r->reused);
+    hg_jw_u64(w, "generated_tokens", r->made_len);
+    hg_jw_f64(w, "prompt_seconds", r->prompt_seconds);
+    hg_jw_f64(w, "generate_seconds", r->generate_seconds);
+    hg_jw_end(w);
+    return w;
+}
+
+/* ---- the prompt ---- */
+
+/* A prompt that was given as ids. */
+static hangar_code read_ids(const hg_jval *list, hg_token_ids *out, hangar_err *err)
+{
+    size_t n = hg_json_len(list);
+    if (!hg_json_is_array(list) || n == 0 || n > HG_GENERATE_CONTEXT_MAX)
+        return hg_fail(err, HANGAR_E_USAGE, "ids must be 1 to %d token ids", HG_GENERATE_CONTEXT_MAX);
+    out->ids = hg_calloc(n, sizeof *out->ids);
+    if (!out->ids) return hg_fail_memory(err);
+    out->count = n;
+    for (hg_json_iter it = hg_json_iter_of(list); hg_json_next(&it);) {
+        int64_t *id = &out->ids[it.index];
+        if (!hg_json_i64(it.val, id) || *id < 0 || *id >= ID_MAX)
+            return hg_fail(err, HANGAR_E_USAGE, "id %zu is no token id", it.index + 1);
+    }
+    return HANGAR_OK;
+}
+
+/* How many tokens prompt and answer may have together. */
+static hangar_code read_context(run *r, hangar_err *err)
+{
+    int64_t trained = r->o->text ? r->o->text->context : 0, n = r->call.context;
+    if (trained > 0 && n > trained)
+        return hg_fail(err, HANGAR_E_LIMIT,
+                       "a context of %lld tokens is over the %lld this model was made for", (long long)n,
+                       (long long)trained);
+    if (n <= 0) n = trained > 0 && trained < HG_GENERATE_CONTEXT ? trained : HG_GENERATE_CONTEXT;
+    r->context = (size_t)n;
+    if (r->prompt.count < r->context) return HANGAR_OK;
+    return hg_fail(err, HANGAR_E_LIMIT,
+                   "the prompt has %zu tokens and the context %zu; make it shorter or raise --context-length",
+                   r->prompt.count, r->context);
+}
+
+static hangar_code read_prompt(run *r, const hg_jval *doc, hangar_err *err)
+{
+    const hg_jval *ids = hg_json_get(doc, "ids");
+    hangar_code code =
+        ids ? read_ids(ids, &r->prompt, err) : hg_text_prompt(r->o->text, &r->call, &r->prompt, err);
+    if (code == HANGAR_OK && r->prompt.count == 0) code = hg_fail(err, HANGAR_E_USAGE, "the prompt is empty");
+    return code == HANGAR_OK ? read_context(r, err) : code;
+}
+
+/* ---- the decoder ---- */
+
+/* A step that failed; CANCELLED when it was ended from outside. A run that the engine refused left the cache as it was. */
+static hangar_code step_failed(run *r, hangar_code code, hangar_err *err)
+{
+    hangar_code cut = HANGAR_OK;
+    if (code != HANGAR_E_ENGINE) {
+        r->w->seen_len = 0;
+        cut = hg_decoder_cut(r->w->decoder, 0, NULL);
+    } else if (hg_wire_pending(r->o->fd)) {
+        return hg_fail(err, HANGAR_E_CANCELLED, "cancelled");
+    }
+    return cut == HANGAR_E_NO_MEMORY ? cut : code;
+}
+
+/* Takes tokens into the cache and remembers them. */
+static hangar_code feed(run *r, const int64_t *ids, size_t n, hangar_err *err)
+{
+    hg_writer *w = r->w;
+    hangar_code code = asked_to_end(r, err);
+    if (code != HANGAR_OK) return code;
+    if (!hg_grow((void **)&w->seen, &w->seen_cap, w->seen_len + n, sizeof *w->seen))
+        return hg_fail_memory(err);
+    code = hg_decoder_feed(w->decoder, ids, n, &r->row, &r->vocab, err);
+    if (code != HANGAR_OK) return step_failed(r, code, err);
+    memcpy(w->seen + w->seen_len, ids, n * sizeof *ids);
+    w->seen_len += n;
+    return HANGAR_OK;
+}
+
+/* Tokens of a prompt that are read at once: few of a large vocabulary. */
+static size_t chunk_of(const hg_graph *g)
+{
+    const hg_port *logits = hg_port_get(&g->outs, "logits");
+    uint64_t vocab = logits && logits->rank == 3 && logits->dims[2] > 0 ? (uint64_t)logits->dims[2] : 1;
+    uint64_t n = LOGITS_MAX / sizeof(float) / vocab;
+    return n < CHUNK_MIN ? CHUNK_MIN : n > CHUNK_MAX ? CHUNK_MAX : (size_t)n;
+}
+
+/* Feeds what the cache does not hold of a list of tokens; of the last one at least the scores are needed. */
+static hangar_code feed_all(run *r, const int64_t *ids, size_t count, hangar_err *err)
+{
+    hg_writer *w = r->w;
+    size_t same = 0, chunk = chunk_of(w->graph);
+    while (same < w->seen_len && same + 1 < count && w->seen[same] == ids[same]) same++;
+    hangar_code code = hg_decoder_cut(w->decoder, same, err);
+    w->seen_len = hg_decoder_length(w->decoder);
+    r->reused = w->seen_len;
+    for (size_t at = r->reused; at < count && code == HANGAR_OK;) {
+        size_t n = count - at < chunk ? count - at : chunk;
+        code = feed(r, ids + at, n, err);
+        at += n;
+        if (code == HANGAR_OK) code = send_tick(r, at, count, err);
+    }
+    return code;
+}
+
+/* A decoder alone: that of the last call, or a new one. */
+static hangar_code open_alone(run *r, hangar_err *err)
+{
+    hg_onnx *o = r->o;
+    if (!o->writer) {
+        o->writer = hg_calloc(1, sizeof *o->writer);
+        if (!o->writer) return hg_fail_memory(err);
+        o->writer->o = o;
+        o->writer->graph = hg_onnx_graph(o, "model", err);
+        if (!o->writer->graph) return HANGAR_E_NOT_FOUND;
+        hangar_code code = hg_decoder_new(o, o->writer->graph, NULL, &o->writer->decoder, err);
+        if (code != HANGAR_OK) return code;
+    }
+    r->w = o->writer;
+    return feed_all(r, r->prompt.ids, r->prompt.count, err);
+}
+
+/* The prompt through the encoder: w->hidden and w->mask. */
+static hangar_code encode(run *r, hg_graph *encoder, hangar_err *err)
+{
+    hg_onnx *o = r->o;
+    hg_writer *w = r->w;
+    int64_t dims[2] = {1, (int64_t)r->prompt.count}, got[HG_ONNX_RANK_MAX];
+    const char *names[2] = {"input_ids", "attention_mask"}, *const out[1] = {"last_hidden_state"};
+    if (!hg_port_get(&encoder->outs, out[0]))
+        return hg_fail(err, HANGAR_E_UNSUPPORTED, "graph %s has no last_hidden_state", encoder->name);
+    void *ones = NULL;
+    const void *data = NULL;
+    OrtValue *ids = NULL;
+    hangar_code code = hg_tensor_over(o, r->prompt.ids, r->prompt.count * sizeof(int64_t), dims, 2,
+                                      ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64, &ids, err);
+    if (code == HANGAR_OK)
+        code = hg_onnx_check(o,
+                             o->api->CreateTensorAsOrtValue(o->allocator, dims, 2,
+                                                            ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64, &w->mask),
+                             "mask", err);
+    if (code == HANGAR_OK) code = hg_onnx_check(o, o->api->GetTensorMutableData(w->mask, &ones), "mask", err);
+    for (size_t i = 0; i < r->prompt.count && code == HANGAR_OK; i++) ((int64_t *)ones)[i] = 1;
+    if (code == HANGAR_OK) {
+        const OrtValue *const ins[2] = {ids, w->mask};
+        code = hg_onnx_check(o,
+                             o->api->Run(encoder->session, o->run_options, names, ins,
+                                         hg_port_get(&encoder->ins, names[1]) ? 2 : 1, out, 1, &w->hidden),
+                             encoder->name, err);
+        if (code != HANGAR_OK && hg_wire_pending(o->fd)) code = hg_fail(err, HANGAR_E_CANCELLED, "cancelled");
+    }
+    if (code == HANGAR_OK)
+        code = hg_tensor_view(o, w->hidden, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, 3, &data, got, err);
+    hg_value_free(o, &ids);
+    return code;
+}
+
+/* A decoder beside an encoder: new for each call. */
+static hangar_code open_beside(run *r, hg_graph *encoder, hangar_err *err)
+{
+    hg_onnx *o = r->o;
+    hg_writer_free(o->writer);
+    r->w = o->writer = hg_calloc(1, sizeof *o->writer);
+    if (!r->w) return hg_fail_memory(err);
+    r->w->o = o;
+    r->w->graph = hg_onnx_graph(o, "decoder_model_merged", err);
+    if (!r->w->graph) return HANGAR_E_NOT_FOUND;
+    if (!o->text || o->text->start < 0)
+        return hg_fail(err, HANGAR_E_UNSUPPORTED, "config.json has no decoder_start_token_id");
+    hangar_code code = encode(r, encoder, err);
+    if (code == HANGAR_OK) code = send_tick(r, r->prompt.count, r->prompt.count, err);
+    if (code == HANGAR_OK) code = hg_decoder_new(o, r->w->graph, r->w->hidden, &r->w->decoder, err);
+    if (code != HANGAR_OK) return code;
+    hg_decoder_set_mask(r->w->decoder, r->w->mask);
+    return feed(r, &o->text->start, 1, err);
+}
+
+/* ---- the answer ---- */
+
+static bool is_among(const int64_t *ids, size_t count, int64_t id)
+{
+    for (size_t i = 0; i < count; i++)
+        if (ids[i] == id) return true;
+    return false;
+}
+
+/* The next token: forced, or by its score. */
+static hangar_code next_token(run *r, int64_t *out, hangar_err *err)
+{
+    const hg_text *t = r->o->text;
+    if (t && t->first >= 0 && r->made_len == 0 && r->w->hidden) {
+        *out = t->first;
+        return HANGAR_OK;
+    }
+    for (size_t i = 0; t && i < t->never_count; i++)
+        if ((uint64_t)t->never[i] < r->vocab) r->row[t->never[i]] = -INFINITY;
+    return hg_sampler_pick(&r->sampler, r->row, r->vocab, r->made, r->made_len, out, err);
+}
+
+/* Token after token until an end. */
+static hangar_code write_answer(run *r, hangar_err *err)
+{
+    const hg_text *t = r->o->text;
+    hangar_code code = HANGAR_OK;
+    r->finish = "length";
+    while (code == HANGAR_OK && (int64_t)r->made_len < r->call.max_tokens) {
+        int64_t id = 0;
+        if (!hg_grow((void **)&r->made, &r->made_cap, r->made_len + 1, sizeof *r->made))
+            return hg_fail_memory(err);
+        code = next_token(r, &id, err);
+        if (code != HANGAR_OK) return code;
+        r->made[r->made_len++] = id;
+        bool end = t && is_among(t->eos, t->eos_count, id);
+        if (!end) code = hg_text_piece(r->stream, id, &r->tail, err);
+        if (code == HANGAR_OK) code = send_text(r, false, err);
+        if (code != HANGAR_OK) return code;
+        if (end || r->tail.stopped) {
+            r->finish = "stop";
+            break;
+        }
+        if (r->w->seen_len + 1 > r->context || (int64_t)r->made_len >= r->call.max_tokens) break;
+        code = feed(r, &id, 1, err);
+    }
+    if (code == HANGAR_OK) code = hg_text_flush(r->stream, &r->tail, err);
+    return code == HANGAR_OK ? send_text(r, true, err) : code;
+}
+
+/* From the prompt to the end of the answer. */
+static hangar_code answer(run *r, hangar_err *err)
+{
+    hg_graph *encoder = hg_onnx_graph(r->o, "encoder_model", NULL);
+    watch w;
+    double begin = hg_now();
+    r->spoke = begin;
+    hangar_code code = watch_begin(r->o, &w, err);
+    if (code == HANGAR_OK) code = encoder ? open_beside(r, encoder, err) : open_alone(r, err);
+    double read = hg_now();
+    if (code == HANGAR_OK) code = write_answer(r, err);
+    watch_end(r->o, &w);
+    r->prompt_seconds = read - begin;
+    r->generate_seconds = hg_now() - read;
+    return code;
+}
+
+hangar_code hg_onnx_generate(hg_onnx *o, const hg_jval *doc, hg_jw **out_done, hangar_err *err)
+{
+    run r = {.o = o, .finish = "stop"};
+    hangar_code code = hg_generate_call_read(doc, &r.call, err);
+    if (code == HANGAR_OK && (r.call.grammar || r.call.json_schema))
+        code = hg_fail(err, HANGAR_E_UNSUPPORTED,
+                       "answers by a grammar or a JSON schema are only for GGUF models (llama.cpp)");
+    hg_tail_init(&r.tail, r.call.stop);
+    hg_sampler_init(&r.sampler, &r.call);
+    if (code == HANGAR_OK) code = read_prompt(&r, doc, err);
+    if (code == HANGAR_OK) code = hg_text_stream_new(o->text, &r.stream, err);
+    if (code == HANGAR_OK) code = answer(&r, err);
+    if (code == HANGAR_OK && !(*out_done = done(&r))) code = hg_fail_memory(err);
+    /* A decoder that could not be made, or is for one call. */
+    if (o->writer && (!o->writer->decoder || o->writer->hidden)) {
+        hg_writer_free(o->writer);
+        o->writer = NULL;
+    }
+    hg_text_stream_free(r.stream);
+    hg_sampler_deinit(&r.sampler);
+    hg_tail_deinit(&r.tail);
+    free(r.prompt.ids);
+    free(r.made);
+    return code;
+}
