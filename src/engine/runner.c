@@ -175,11 +175,12 @@ static hangar_code greet(hg_runner *r, hangar_job *job, hangar_err *err)
 }
 
 /* LOAD, then TICKs until READY or FAIL. */
-static hangar_code load_model(hg_runner *r, hg_str load, hangar_job *job, hg_frame *out_ready,
+static hangar_code load_model(hg_runner *r, const hg_parcel *load, hangar_job *job, hg_frame *out_ready,
                               hangar_err *err)
 {
-    hangar_code code =
-        send_frame(r, &(hg_parcel){.type = HG_WIRE_LOAD, .json = load}, r->options.load_timeout, err);
+    hg_parcel parcel = *load;
+    parcel.type = HG_WIRE_LOAD;
+    hangar_code code = send_frame(r, &parcel, r->options.load_timeout, err);
     while (code == HANGAR_OK) {
         hg_frame frame;
         code = next_frame(r, r->options.load_timeout, job, false, &frame, err);
@@ -199,6 +200,13 @@ static hangar_code load_model(hg_runner *r, hg_str load, hangar_job *job, hg_fra
 
 hangar_code hg_runner_start(const hg_engine *engine, const hg_runner_options *options, hg_str load,
                             hangar_job *job, hg_runner **out, hg_frame *out_ready, hangar_err *err)
+{
+    return hg_runner_start_parcel(engine, options, &(hg_parcel){.json = load}, job, out, out_ready, err);
+}
+
+hangar_code hg_runner_start_parcel(const hg_engine *engine, const hg_runner_options *options,
+                                   const hg_parcel *load, hangar_job *job, hg_runner **out,
+                                   hg_frame *out_ready, hangar_err *err)
 {
     *out = NULL;
     if (out_ready) *out_ready = (hg_frame){0};

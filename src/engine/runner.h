@@ -40,6 +40,10 @@ typedef struct hg_runner_options {
  */
 hangar_code hg_runner_start(const hg_engine *engine, const hg_runner_options *options, hg_str load,
                             hangar_job *job, hg_runner **out, hg_frame *out_ready, hangar_err *err);
+/* The same with a LOAD frame that has a binary part, too (its type is filled in here). */
+hangar_code hg_runner_start_parcel(const hg_engine *engine, const hg_runner_options *options,
+                                   const hg_parcel *load, hangar_job *job, hg_runner **out,
+                                   hg_frame *out_ready, hangar_err *err);
 /* A PIECE of a running call; borrowed until it returns. A code other than OK cancels the call. */
 typedef hangar_code hg_piece_fn(void *ctx, const hg_frame *piece, hangar_err *err);
 /* One call; blocks until DONE or FAIL. A cancel of the job is passed on. out gets the DONE frame (deinit it). */

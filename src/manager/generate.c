@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hangar_generate: the words of a conversation to the llama runner, the pieces of its answer to the job. */
+/* hangar_generate: the words of a conversation to the runner, llama.cpp's or ONNX Runtime's, the pieces of its answer to the job. */
 #include "base/mem.h"
 #include "format/generate.h"
 #include "manager/loaded.h"

@@ -18,16 +18,16 @@ static hangar_code no_loader(const hangar_model *m, hangar_err *err)
     const hg_facts *f = &m->facts;
     char type[96] = "of a type that is not known";
     if (f->architecture[0]) snprintf(type, sizeof type, "of type \"%s\"", f->architecture);
-    return hg_fail(
-        err, HANGAR_E_UNSUPPORTED,
-        "%s is a model %s in %s; hangar runs GGUF files, and Whisper and BERT encoders in safetensors",
-        m->name, type, f->format[0] ? f->format : "no format that is known");
+    return hg_fail(err, HANGAR_E_UNSUPPORTED,
+                   "%s is a model %s in %s; hangar runs GGUF files, and text models, Whisper and BERT "
+                   "encoders in safetensors",
+                   m->name, type, f->format[0] ? f->format : "no format that is known");
 }
 
 hangar_code hg_model_need(const hangar_model *m, const hg_loader *loader, hangar_err *err)
 {
     if (!m) return hg_fail(err, HANGAR_E_USAGE, "no model was given");
-    if (m->loader == loader) return HANGAR_OK;
+    if (m->loader == loader || hg_streq(m->loader->task, loader->task)) return HANGAR_OK;
     return hg_fail(err, HANGAR_E_UNSUPPORTED, "%s is a model for %s, wanted one for %s", m->name,
                    m->loader->task, loader->task);
 }

@@ -6,7 +6,8 @@
 #include "convert/artifact.h"
 #include "hangar/onnx.h"
 
-#define TEXT_MAX (64 * HG_MIB) /* bytes of a configuration or tokenizer file */
+#define TEXT_MAX  (64 * HG_MIB)  /* bytes of a configuration or tokenizer file */
+#define TEXTS_MAX (128 * HG_MIB) /* of all that go to the runner */
 
 hangar_code hg_load_json(const hg_snapshot *snap, const char *path, hg_json **out, hangar_err *err)
 {
@@ -64,25 +65,60 @@ static hangar_code need_artifact(hangar_model *m, hangar_job *job, hg_artifact *
     return code;
 }
 
-static hangar_code load_frame(const hangar_model *m, const hg_artifact *a, char **out, hangar_err *err)
+/* The files of a list that the snapshot has, one behind the other in `bin`, told of in w. */
+static hangar_code add_texts(const hg_snapshot *snap, const char *const *names, hg_jw *w, hg_buf *bin,
+                             hangar_err *err)
+{
+    hangar_code code = HANGAR_OK;
+    hg_jw_arr(w, "texts");
+    for (; *names && code == HANGAR_OK; names++) {
+        size_t from = bin->len;
+        if (!hg_snapshot_file_get(snap, *names)) continue;
+        HG_AUTO(hg_auto_free) char *full = hg_snapshot_file_path(snap, *names);
+        code = full ? hg_wrap(err, hg_read_file(full, bin, err), "%s", *names) : hg_fail_memory(err);
+        hg_jw_obj(w, NULL);
+        hg_jw_text(w, "name", *names);
+        hg_jw_u64(w, "offset", from);
+        hg_jw_u64(w, "bytes", bin->len - from);
+        hg_jw_end(w);
+    }
+    hg_jw_end(w);
+    return code;
+}
+
+static hangar_code load_frame(const hangar_model *m, const hg_artifact *a, const char *const *texts,
+                              hg_buf *bin, char **out, hangar_err *err)
 {
     HG_AUTO(hg_jw_auto_free) hg_jw *w = hg_jw_new();
     if (!w) return hg_fail_memory(err);
     hg_jw_obj(w, NULL);
     hg_jw_i64(w, "threads", m->h->settings->threads);
     hg_artifact_load_members(a, w);
-    return hg_jw_finish(w, false, out, err);
+    hangar_code code = texts ? add_texts(m->snap, texts, w, bin, err) : HANGAR_OK;
+    return code == HANGAR_OK ? hg_jw_finish(w, false, out, err) : code;
+}
+
+hangar_code hg_load_onnx_texts(hangar_model *m, const char *const *texts, hangar_job *job,
+                               hg_frame *out_ready, hangar_err *err)
+{
+    HG_AUTO(hg_artifact_auto_free) hg_artifact *artifact = NULL;
+    HG_AUTO(hg_auto_free) char *frame = NULL;
+    hg_buf bin;
+    hg_buf_init(&bin, TEXTS_MAX);
+    hangar_code code = need_artifact(m, job, &artifact, err);
+    if (code == HANGAR_OK) code = load_frame(m, artifact, texts, &bin, &frame, err);
+    if (code == HANGAR_OK) {
+        hg_job_phase(job, "loading");
+        hg_runner_options options = {m->h->settings->load_timeout, m->h->settings->step_timeout};
+        hg_parcel load = {.json = hg_str_of(frame), .bin = bin.data, .bin_len = bin.len};
+        code =
+            hg_runner_start_parcel(hg_engine_get("onnx"), &options, &load, job, &m->runner, out_ready, err);
+    }
+    hg_buf_deinit(&bin);
+    return code;
 }
 
 hangar_code hg_load_onnx(hangar_model *m, hangar_job *job, hg_frame *out_ready, hangar_err *err)
 {
-    HG_AUTO(hg_artifact_auto_free) hg_artifact *artifact = NULL;
-    HG_AUTO(hg_auto_free) char *frame = NULL;
-    hangar_code code = need_artifact(m, job, &artifact, err);
-    if (code == HANGAR_OK) code = load_frame(m, artifact, &frame, err);
-    if (code != HANGAR_OK) return code;
-    hg_job_phase(job, "loading");
-    hg_runner_options options = {m->h->settings->load_timeout, m->h->settings->step_timeout};
-    return hg_runner_start(hg_engine_get("onnx"), &options, hg_str_of(frame), job, &m->runner, out_ready,
-                           err);
+    return hg_load_onnx_texts(m, NULL, job, out_ready, err);
 }

@@ -15,6 +15,9 @@
  * m->runner with it. *out_ready may be NULL; else it gets the READY frame (deinit it).
  */
 hangar_code hg_load_onnx(hangar_model *m, hangar_job *job, hg_frame *out_ready, hangar_err *err);
+/* The same, sending along the files of the snapshot that are there, of a NULL-terminated list: the "texts" of engine/onnx_ops.h. */
+hangar_code hg_load_onnx_texts(hangar_model *m, const char *const *texts, hangar_job *job,
+                               hg_frame *out_ready, hangar_err *err);
 /* A JSON file of the snapshot. OK with *out NULL when it has no such file. */
 hangar_code hg_load_json(const hg_snapshot *snap, const char *path, hg_json **out, hangar_err *err);
 /* The tokenizer of a snapshot: tokenizer.json, else the older files of its kind. */

@@ -32,7 +32,7 @@ struct hg_loader {
         hangar_model *m); /* frees m->data; the runner is ended by the caller; NULL = nothing to free */
 };
 
-/* UNSUPPORTED, naming what the model is and what would fit, unless the model was loaded by `loader`. */
+/* UNSUPPORTED, naming what the model is and what would fit, unless the model was loaded by `loader` or another for the same task. */
 hangar_code hg_model_need(const hangar_model *m, const hg_loader *loader, hangar_err *err);
 
 #define HG_LOADER(name) extern const hg_loader hg_loader_##name;
