@@ -4,7 +4,7 @@
 import test from 'node:test';
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ownHangar, program } from '../support/models.mjs';
 import { fileOf, readWeights, writeSharded, writeWeights } from '../support/weights.mjs';
@@ -33,6 +33,7 @@ function refused(got, names, what) {
   assert.ok(Buffer.byteLength(line) < 1000, said);
   assert.doesNotMatch(line, /[\0-\x1f\x7f]/, said);
   assert.match(line, names, said);
+  return line;
 }
 
 let count = 0;
@@ -284,6 +285,14 @@ const files = {
   'name of 5000 letters': [/name/, texted((text) => text.replace(NAME, 'n'.repeat(5000)))],
   'name with an escape': [/encoder\.layer\.1\.output/, texted((text) => text.replace(NAME, '\\u001b[2J\\n'))],
 };
+// One tensor in another type, its bytes made to fit.
+for (const [dtype, size] of [['F8_E4M3', 1], ['I8', 1], ['BOOL', 1], ['F64', 8], ['I64', 8]]) {
+  files[`${dtype} for a weight`] = [NAMES, (dir) => {
+    const weights = readWeights(join(dir, 'model.safetensors')), t = weights.tensors.get(NAME);
+    weights.tensors.set(NAME, { dtype, shape: t.shape, data: Buffer.alloc(t.data.length / 4 * size) });
+    writeWeights(join(dir, 'model.safetensors'), weights);
+  }];
+}
 for (const [what, [names, damage]] of Object.entries(files)) {
   test(`safetensors: ${what}`, () => hostile('bert', names, damage));
 }
@@ -350,9 +359,56 @@ for (const [what, [names, damage]] of Object.entries(indexes)) {
   test(`index: ${what}`, () => hostile('bert', names, damage));
 }
 
+// ---- what lies beside ----
+
+test('no option makes a damaged file pass', () => {
+  const from = join(own.home, 'flags');
+  cpSync(join(fixtures, 'bert'), from, { recursive: true });
+  files['overlap'][1](from);
+  assert.equal(hangar('add', from, '--as', 'bad/flags').status, 0);
+  const ways = [[], ['--out', join(own.home, 'flagged')]];
+  const flags = [[], ['--copy'], ['--link'], ['--reflink'], ['--opset', '21'], ['--style', 'portable'], ['--opset', '20', '--style', 'portable', '--copy']];
+  for (const way of ways) {
+    for (const flag of way.length ? flags : flags.filter((list) => !list.some((word) => /--(copy|link|reflink)/.test(word)))) {
+      refused(hangar('convert', 'bad/flags', ...way, ...flag), files['overlap'][0], `convert ${[...way, ...flag].join(' ')}`);
+    }
+  }
+  assert.equal(existsSync(join(own.home, 'flagged')), false);
+});
+
+test('weights that only Python can read are refused, and its code does not travel', () => {
+  const from = join(own.home, 'code'), out = join(own.home, 'coded');
+  mkdirSync(join(from, 'sub'), { recursive: true });
+  copyFileSync(join(fixtures, 'bert/config.json'), join(from, 'config.json'));
+  const canary = { 'pytorch_model.bin': 'x', 'evil.pkl': 'x', 'modeling_bert.py': 'raise SystemExit', 'sub/None.py': 'x', 'handler.py': 'x', 'run.sh': 'x' };
+  for (const [name, text] of Object.entries(canary)) writeFileSync(join(from, name), text);
+  assert.equal(hangar('add', from, '--as', 'bad/code').status, 0);
+  refused(hangar('convert', 'bad/code', '--out', out), /model\.safetensors.*pytorch_model\.bin/, 'convert');
+  copyFileSync(join(fixtures, 'bert/model.safetensors'), join(from, 'model.safetensors'));
+  assert.equal(hangar('add', from, '--as', 'bad/code').status, 0);
+  assert.equal(own.hangar(['convert', 'bad/code', '--out', out]).status, 0);
+  assert.deepEqual(below(out).sort(), ['config.json', 'onnx', 'onnx/model.onnx', 'onnx/model.safetensors']);
+});
+
+test('a link out of the folder is not taken in, a link in place of --out is not followed', () => {
+  const from = join(own.home, 'links');
+  cpSync(join(fixtures, 'bert'), from, { recursive: true });
+  symlinkSync('/etc/passwd', join(from, 'vocab.txt'));
+  assert.match(refused(hangar('add', from, '--as', 'bad/links'), /vocab\.txt/, 'add'), /link/);
+  rmSync(join(from, 'vocab.txt'));
+  assert.equal(hangar('add', from, '--as', 'bad/links').status, 0);
+  mkdirSync(join(own.home, 'aim'));
+  for (const to of ['aim', 'nowhere']) {
+    symlinkSync(join(own.home, to), join(own.home, `to-${to}`));
+    assert.notEqual(hangar('convert', 'bad/links', '--out', join(own.home, `to-${to}`)).status, 0);
+    assert.deepEqual(below(join(own.home, to)), []);
+    assert.equal(existsSync(join(own.home, 'nowhere')), false);
+  }
+});
+
 test('nothing that was refused is listed as converted', () => {
   const { status, stdout } = own.hangar(['ls', '--json']);
   assert.equal(status, 0);
   assert.doesNotMatch(stdout, /"bad\/m\d+"[^}]*"onnx"/);
-  assert.deepEqual(below(join(own.env.HANGAR_HOME, 'artifacts')).filter((path) => /models--bad--/.test(path)), []);
+  assert.deepEqual(below(join(own.env.HANGAR_HOME, 'artifacts')).filter((path) => /models--bad--m\d/.test(path)), []);
 });

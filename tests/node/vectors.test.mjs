@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { Llama } from '../support/llama.mjs';
 import { ownHangar, program } from '../support/models.mjs';
 import { LIMIT, apart, configuration, follow, followFolder, fromItself, fromOther, fromReference, kindOf, open, reference } from '../support/vectors.mjs';
-import { halves, readWeights, reform, writeWeights } from '../support/weights.mjs';
+import { halves, readWeights, reform, round, writeWeights } from '../support/weights.mjs';
 
 const fixtures = join(process.env.HANGAR_TOP, 'tests/fixtures/arch');
 const fixture = (name) => join(fixtures, name);
@@ -185,6 +185,28 @@ for (const name of names) {
     arch.row.good = true;
   });
 }
+
+test('weights of several types in one file: matrices in BF16, some vectors in F16, the rest in F32', async () => {
+  for (const name of ['bert', 'llama', 'whisper']) {
+    const cases = reference(fixture(name)), config = configuration(fixture(name)), runs = [];
+    for (const back of [false, true]) {
+      const form = back ? 'mixed-wide' : 'mixed';
+      const ref = await add(name, form, (to) => {
+        reform(fixture(name), to, 'bf16-wide'); // without its reference
+        const { metadata, tensors } = readWeights(join(fixture(name), 'model.safetensors'));
+        const all = [...tensors].map(([key, tensor], i) => {
+          const type = tensor.shape.length > 1 ? 'BF16' : i % 3 ? 'F32' : 'F16';
+          const one = { tensors: new Map([[key, tensor]]) };
+          return [...(type === 'F32' ? one : round(one, type, back)).tensors][0];
+        });
+        writeWeights(join(to, 'model.safetensors'), { metadata, tensors: new Map(all) });
+      });
+      runs.push(await followFolder(await convert(ref, name, form), cases, config));
+    }
+    const far = fromOther(...runs);
+    assert.ok(far.value <= LIMIT, `${name}: ${far.text}`);
+  }
+});
 
 // ---- the comparison itself ----
 
