@@ -186,7 +186,7 @@ for (const name of names) {
   });
 }
 
-test('weights of several types in one file: matrices in BF16, some vectors in F16, the rest in F32', async () => {
+test('weights of several types in one file: matrices in BF16, vectors in F16, F32 and F64', async () => {
   for (const name of ['bert', 'llama', 'whisper']) {
     const cases = reference(fixture(name)), config = configuration(fixture(name)), runs = [];
     for (const back of [false, true]) {
@@ -195,9 +195,8 @@ test('weights of several types in one file: matrices in BF16, some vectors in F1
         reform(fixture(name), to, 'bf16-wide'); // without its reference
         const { metadata, tensors } = readWeights(join(fixture(name), 'model.safetensors'));
         const all = [...tensors].map(([key, tensor], i) => {
-          const type = tensor.shape.length > 1 ? 'BF16' : i % 3 ? 'F32' : 'F16';
-          const one = { tensors: new Map([[key, tensor]]) };
-          return [...(type === 'F32' ? one : round(one, type, back)).tensors][0];
+          const type = tensor.shape.length > 1 ? 'BF16' : ['F16', 'F32', 'F64'][i % 3];
+          return [key, ...round({ tensors: new Map([[key, tensor]]) }, type, back).tensors.values()];
         });
         writeWeights(join(to, 'model.safetensors'), { metadata, tensors: new Map(all) });
       });

@@ -67,11 +67,19 @@ function fromF16(u) {
 }
 export const halves = { BF16: { to: toBf16, from: fromBf16 }, F16: { to: toF16, from: fromF16 } };
 
-// F32 tensors in `type` (BF16 or F16), or, when `back`, still F32 but holding exactly those rounded values.
+function widened({ shape, data }) {
+  const made = Buffer.alloc(2 * data.length);
+  for (let i = 0; i < data.length / 4; i++) made.writeDoubleLE(data.readFloatLE(4 * i), 8 * i);
+  return { dtype: 'F64', shape, data: made };
+}
+
+// F32 tensors in `type` (BF16, F16, or the wider F64), or, when `back`, still F32 but holding exactly those values.
 export function round({ metadata, tensors }, type, back) {
-  const { to, from } = halves[type];
-  const cut = ({ dtype, shape, data }) => {
-    if (dtype !== 'F32') return { dtype, shape, data };
+  const { to, from } = halves[type] ?? {};
+  const cut = (tensor) => {
+    const { dtype, shape, data } = tensor;
+    if (dtype !== 'F32' || type === 'F32') return tensor;
+    if (type === 'F64') return back ? tensor : widened(tensor);
     const count = data.length / 4, size = back ? 4 : 2, made = Buffer.alloc(count * size);
     for (let i = 0; i < count; i++) {
       const u = to(data.readFloatLE(4 * i));
