@@ -18,7 +18,7 @@ const fixtures = join(process.env.HANGAR_TOP, 'tests/fixtures/arch');
 const fixture = (name) => join(fixtures, name);
 const names = readdirSync(fixtures).sort();
 // The kinds of which `validate` has a second opinion of its own: text decoders, text encoders, Whisper.
-const judged = new Set(names.filter((name) => !['bart', 't5', 'marian', 'clip', 'siglip', 'vit', 'wav2vec2'].includes(name)));
+const judged = ({ class: name, cases: [{ inputs }] }) => name.startsWith('Whisper') || !!inputs.input_ids && !inputs.decoder_input_ids && !inputs.pixel_values;
 const own = ownHangar('vectors'), rows = new Map();
 test.after(own.remove);
 
@@ -158,7 +158,7 @@ class Arch {
     assert.equal(code, 0);
     const find = (name) => report.checks.find((check) => check.name === name);
     assert.ok(find('reference')?.ok, `validate: no check "reference" in ${report.checks.map(({ name }) => name)}`);
-    if (!judged.has(this.name)) return;
+    if (!judged(this.reference)) return;
     const second = find('independent');
     assert.ok(second, `validate: no check "independent" in ${report.checks.map(({ name }) => name)}`);
     assert.ok(second.ok && typeof second.value === 'number' && second.value <= second.limit, JSON.stringify(second));
@@ -297,6 +297,6 @@ test('all of them', (t) => {
   const good = names.filter((name) => rows.get(name)?.good).length;
   for (const line of table) t.diagnostic(text(line));
   t.diagnostic(`| ${good} of ${names.length} within ${LIMIT.toExponential()} |`);
-  assert.equal(names.length, 35);
+  assert.ok(names.length >= 35);
   assert.equal(good, names.length, `${good} of ${names.length} within ${LIMIT.toExponential()}`);
 });
