@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The mathematics of the reference, all in double. Only the linear map is written with an eye to speed: some rows of the
+ * weight are expanded to double, then multiplied with all rows of x, two by two.
+ */
+#include "convert/check/inner.h"
+
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define BLOCK 16 /* weight rows expanded at a time */
+
+/* Four doubles side by side; reads need no alignment. */
+typedef double quad __attribute__((vector_size(32), aligned(8), may_alias));
+
+static double sum4(quad s)
+{
+    return (s[0] + s[1]) + (s[2] + s[3]);
+}
+
+static double dot(const double *a, const double *b, size_t n)
+{
+    quad s = {0, 0, 0, 0};
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4) s += *(const quad *)(a + i) * *(const quad *)(b + i);
+    double sum = sum4(s);
+    for (; i < n; i++) sum += a[i] * b[i];
+    return sum;
+}
+
+/* y[0..1] of row x and y[2..3] of row z: their products with w and the weight row behind it. */
+static void dot_two_by_two(const double *x, const double *z, const double *w, size_t n, double y[4])
+{
+    quad a = {0, 0, 0, 0}, b = a, c = a, d = a;
+    const double *v = w + n;
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        quad wi = *(const quad *)(w + i), vi = *(const quad *)(v + i);
+        quad xi = *(const quad *)(x + i), zi = *(const quad *)(z + i);
+        a += wi * xi;
+        b += vi * xi;
+        c += wi * zi;
+        d += vi * zi;
+    }
+    y[0] = sum4(a);
+    y[1] = sum4(b);
+    y[2] = sum4(c);
+    y[3] = sum4(d);
+    for (; i < n; i++) {
+        y[0] += w[i] * x[i];
+        y[1] += v[i] * x[i];
+        y[2] += w[i] * z[i];
+        y[3] += v[i] * z[i];
+    }
+}
+
+/* `count` columns of y from `first` on: y[t] = w x[t], w [count][in]. */
+static void multiply(double *y, const double *x, const double *w, size_t rows, size_t in, size_t out,
+                     size_t first, size_t count)
+{
+    for (size_t t = 0; t < rows; t += 2) {
+        bool pair = t + 1 < rows;
+        const double *x0 = x + t * in, *x1 = pair ? x0 + in : x0;
+        double *y0 = y + t * out + first, *y1 = y0 + out;
+        for (size_t o = 0; o < count; o += 2) {
+            double s[4];
+            if (o + 1 < count) {
+                dot_two_by_two(x0, x1, w + o * in, in, s);
+            } else {
+                s[0] = dot(w + o * in, x0, in);
+                s[2] = dot(w + o * in, x1, in);
+            }
+            y0[o] = s[0];
+            if (o + 1 < count) y0[o + 1] = s[1];
+            if (!pair) continue;
+            y1[o] = s[2];
+            if (o + 1 < count) y1[o + 1] = s[3];
+        }
+    }
+}
+
+static void add_bias(double *y, const double *b, size_t rows, size_t columns)
+{
+    for (size_t t = 0; b && t < rows; t++) {
+        for (size_t o = 0; o < columns; o++) y[t * columns + o] += b[o];
+    }
+}
+
+/* y = W x + b. */
+double *hg_plain_linear(hg_plain_state *r, const double *x, size_t rows, hg_plain_mat w, const double *b)
+{
+    double *y = hg_plain_array_new(r, rows, w.rows);
+    double *part = hg_plain_array_new(r, BLOCK, w.columns);
+    for (size_t o = 0; o < w.rows; o += BLOCK) {
+        size_t count = w.rows - o < BLOCK ? w.rows - o : BLOCK;
+        hg_plain_spend(r, (double)rows * (double)count * (double)w.columns);
+        if (!hg_plain_go(r)) continue;
+        hg_plain_expand(&w, o, count, part);
+        multiply(y, x, part, rows, w.columns, w.rows, o, count);
+    }
+    if (hg_plain_go(r)) add_bias(y, b, rows, w.rows);
+    return y;
+}
+
+/* y = x W + b with W [in, out]. */
+double *hg_plain_linear_turned(hg_plain_state *r, const double *x, size_t rows, hg_plain_mat w,
+                               const double *b)
+{
+    double *y = hg_plain_array_new(r, rows, w.columns);
+    double *row = hg_plain_array_new(r, 1, w.columns);
+    for (size_t i = 0; i < w.rows; i++) {
+        hg_plain_spend(r, (double)rows * (double)w.columns);
+        if (!hg_plain_go(r)) continue;
+        hg_plain_expand(&w, i, 1, row);
+        for (size_t t = 0; t < rows; t++) {
+            double xi = x[t * w.rows + i], *yt = y + t * w.columns;
+            for (size_t o = 0; o < w.columns; o++) yt[o] += xi * row[o];
+        }
+    }
+    if (hg_plain_go(r)) add_bias(y, b, rows, w.columns);
+    return y;
+}
+
+/* A named linear map. */
+double *hg_plain_project(hg_plain_state *r, const double *x, size_t rows, size_t in, size_t out, bool bias,
+                         const char *at, const char *name)
+{
+    char full[HG_REF_NAME_MAX];
+    (void)snprintf(full, sizeof full, "%s.weight", name);
+    hg_plain_mat w = hg_plain_matrix(r, at, full, out, in);
+    (void)snprintf(full, sizeof full, "%s.bias", name);
+    const double *b = bias ? hg_plain_vector(r, at, full, w.rows) : NULL;
+    return hg_plain_linear(r, x, rows, w, b);
+}
+
+/* Rows of a table. */
+double *hg_plain_embed(hg_plain_state *r, const int64_t *ids, size_t rows, hg_plain_mat table, double scale)
+{
+    double *x = hg_plain_array_new(r, rows, table.columns);
+    for (size_t t = 0; hg_plain_go(r) && t < rows; t++) {
+        if (ids[t] < 0 || (uint64_t)ids[t] >= table.rows) {
+            hg_plain_fail(r, HANGAR_E_USAGE, "number %lld is not in a table of %llu rows", (long long)ids[t],
+                          (unsigned long long)table.rows);
+            break;
+        }
+        double *xt = x + t * table.columns;
+        hg_plain_expand(&table, (uint64_t)ids[t], 1, xt);
+        for (size_t i = 0; i < table.columns; i++) xt[i] *= scale;
+    }
+    return x;
+}
+
+/* One row: y = x / sqrt(mean x^2 + eps) * w, or (x - mean) / sqrt(variance + eps) * w + b. */
+static void normalize_row(double *y, const double *x, size_t n, const hg_plain_norm *norm, const double *w,
+                          const double *b)
+{
+    double mean = 0, square = 0;
+    for (size_t i = 0; !norm->rms && i < n; i++) mean += x[i] / (double)n;
+    for (size_t i = 0; i < n; i++) square += (x[i] - mean) * (x[i] - mean) / (double)n;
+    double inverse = 1 / sqrt(square + norm->eps);
+    for (size_t i = 0; i < n; i++) {
+        double weight = !w ? 1 : norm->plus_one ? 1 + w[i] : w[i];
+        y[i] = (x[i] - mean) * inverse * weight + (b ? b[i] : 0);
+    }
+}
+
+/* A norm of rows. */
+double *hg_plain_normalize(hg_plain_state *r, const double *x, size_t rows, size_t columns,
+                           const hg_plain_norm *norm, const char *at, const char *name)
+{
+    char full[HG_REF_NAME_MAX];
+    (void)snprintf(full, sizeof full, "%s.weight", name);
+    const double *w = norm->plain ? NULL : hg_plain_vector(r, at, full, columns);
+    (void)snprintf(full, sizeof full, "%s.bias", name);
+    const double *b = norm->plain || norm->rms || !norm->bias ? NULL : hg_plain_vector(r, at, full, columns);
+    double *y = hg_plain_array_new(r, rows, columns);
+    for (size_t t = 0; hg_plain_go(r) && t < rows; t++) {
+        normalize_row(y + t * columns, x + t * columns, columns, norm, w, b);
+    }
+    return y;
+}
+
+static double activate(double x, hg_plain_act act)
+{
+    switch (act) {
+    case HG_REF_RELU: return x > 0 ? x : 0;
+    case HG_REF_GELU: return 0.5 * x * (1 + erf(x / sqrt(2.0)));
+    case HG_REF_GELU_TANH: return 0.5 * x * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+    case HG_REF_QUICK_GELU: return x / (1 + exp(-1.702 * x));
+    case HG_REF_SILU: return x / (1 + exp(-x));
+    case HG_REF_TANH: return tanh(x);
+    case HG_REF_RELU2: return x > 0 ? x * x : 0;
+    }
+    return x;
+}
+
+/* x = act(x). */
+void hg_plain_activate(hg_plain_state *r, double *x, size_t count, hg_plain_act act)
+{
+    for (size_t i = 0; hg_plain_go(r) && i < count; i++) x[i] = activate(x[i], act);
+}
+
+/* e^x / sum of e^x, from which the highest is taken off first; -inf counts for nothing. */
+void hg_plain_softmax(double *x, size_t count)
+{
+    double most = -(double)INFINITY, sum = 0;
+    for (size_t i = 0; i < count; i++) most = x[i] > most ? x[i] : most;
+    for (size_t i = 0; i < count; i++) {
+        x[i] = most > -(double)INFINITY ? exp(x[i] - most) : 0;
+        sum += x[i];
+    }
+    for (size_t i = 0; sum > 0 && i < count; i++) x[i] /= sum;
+}
+
+/* x += scale * y. */
+void hg_plain_add(hg_plain_state *r, double *x, const double *y, size_t count, double scale)
+{
+    for (size_t i = 0; hg_plain_go(r) && i < count; i++) x[i] += scale * y[i];
+}
+
+/* x *= y. */
+void hg_plain_multiply(hg_plain_state *r, double *x, const double *y, size_t count)
+{
+    for (size_t i = 0; hg_plain_go(r) && i < count; i++) x[i] *= y[i];
+}
+
+/* x *= scale. */
+void hg_plain_scale(hg_plain_state *r, double *x, size_t count, double scale)
+{
+    for (size_t i = 0; hg_plain_go(r) && i < count; i++) x[i] *= scale;
+}
+
+/* x = cap tanh(x / cap). */
+void hg_plain_softcap(hg_plain_state *r, double *x, size_t count, double cap)
+{
+    for (size_t i = 0; hg_plain_go(r) && i < count; i++) x[i] = cap * tanh(x[i] / cap);
+}
+
+/* Whether query i of row b may look at key j. */
+static bool visible(const hg_plain_attention *a, size_t b, size_t i, size_t j)
+{
+    size_t apart = i > j ? i - j : j - i;
+    if (a->mask && !a->mask[b * a->keys + j]) return false;
+    if (a->causal && j > i) return false;
+    if (a->window && i >= j && i - j >= a->window) return false;
+    return !a->around || apart <= a->around;
+}
+
+/* Scores of one query with all keys: scale * (q k + key bias), soft cap, pair biases; -inf where it may not look. */
+static void scores(double *s, const double *q, const double *k, const hg_plain_attention *a, size_t b,
+                   size_t h, size_t i)
+{
+    size_t group = h / (a->heads / a->kv_heads), pitch = a->kv_heads * a->dim;
+    for (size_t j = 0; j < a->keys; j++) {
+        if (!visible(a, b, i, j)) {
+            s[j] = -(double)INFINITY;
+            continue;
+        }
+        s[j] = dot(q, k + (b * a->keys + j) * pitch + group * a->dim, a->dim);
+        if (a->key_bias) s[j] += a->key_bias[(b * a->heads + h) * a->keys + j];
+        s[j] *= a->scale;
+        if (a->cap > 0) s[j] = a->cap * tanh(s[j] / a->cap);
+        if (a->pair_bias) s[j] += a->pair_bias[(h * a->queries + i) * a->keys + j];
+        if (a->full_bias) s[j] += a->full_bias[((b * a->heads + h) * a->queries + i) * a->keys + j];
+    }
+}
+
+/* Attention of all heads. */
+double *hg_plain_attend(hg_plain_state *r, const double *q, const double *k, const double *v,
+                        const hg_plain_attention *a)
+{
+    size_t pitch = a->heads * a->dim, kv_pitch = a->kv_heads * a->dim;
+    double *out = hg_plain_array_new(r, a->batch * a->queries, pitch);
+    double *s = hg_plain_array_new(r, 1, a->keys);
+    for (size_t n = 0; n < a->batch * a->heads; n++) {
+        size_t b = n / a->heads, h = n % a->heads, group = h / (a->heads / a->kv_heads);
+        hg_plain_spend(r, 2.0 * (double)a->queries * (double)a->keys * (double)a->dim);
+        for (size_t i = 0; hg_plain_go(r) && i < a->queries; i++) {
+            size_t at = (b * a->queries + i) * pitch + h * a->dim;
+            scores(s, q + at, k, a, b, h, i);
+            hg_plain_softmax(s, a->keys);
+            for (size_t j = 0; j < a->keys; j++) {
+                const double *vj = v + (b * a->keys + j) * kv_pitch + group * a->dim;
+                for (size_t d = 0; s[j] > 0 && d < a->dim; d++) out[at + d] += s[j] * vj[d];
+            }
+        }
+    }
+    return out;
+}
+
+/* The windows of a one-dimensional convolution as rows. */
+double *hg_plain_unfold(hg_plain_state *r, const double *x, const hg_plain_window *w, size_t *out_width)
+{
+    size_t out = w->width + 2 * w->pad < w->kernel ? 0 : (w->width + 2 * w->pad - w->kernel) / w->stride + 1;
+    double *rows = hg_plain_array_new(r, w->batch * out, w->channels * w->kernel);
+    *out_width = out;
+    for (size_t n = 0; hg_plain_go(r) && n < w->batch * out; n++) {
+        size_t b = n / out, start = n % out * w->stride;
+        for (size_t c = 0; c < w->channels; c++) {
+            for (size_t k = 0; k < w->kernel; k++) {
+                size_t at = start + k; /* in the padded row */
+                if (at < w->pad || at - w->pad >= w->width) continue;
+                at -= w->pad;
+                rows[(n * w->channels + c) * w->kernel + k] = w->by_rows
+                                                                  ? x[(b * w->width + at) * w->channels + c]
+                                                                  : x[(b * w->channels + c) * w->width + at];
+            }
+        }
+    }
+    return rows;
+}
+
+/* Projections, attention, projection. */
+double *hg_plain_mha(hg_plain_state *r, const double *x, const double *y, size_t width,
+                     const hg_plain_attention *a, const hg_plain_mha_names *n, const char *at)
+{
+    size_t wide = a->heads * a->dim, narrow = a->kv_heads * a->dim;
+    size_t queries = a->batch * a->queries, keys = a->batch * a->keys;
+    const double *q = hg_plain_project(r, x, queries, width, wide, n->bias, at, n->q);
+    const double *k = hg_plain_project(r, y, keys, width, narrow, n->bias && !n->key_free, at, n->k);
+    const double *v = hg_plain_project(r, y, keys, width, narrow, n->bias, at, n->v);
+    return hg_plain_project(r, hg_plain_attend(r, q, k, v, a), queries, wide, width, n->bias || n->out_bias,
+                            at, n->o);
+}
+
+/* W_down act(W_up x) */
+double *hg_plain_mlp(hg_plain_state *r, const double *x, size_t rows, size_t width, size_t inner,
+                     hg_plain_act act, bool bias, const char *at, const char *up, const char *down)
+{
+    double *h = hg_plain_project(r, x, rows, width, inner, bias, at, up);
+    hg_plain_activate(r, h, rows * inner, act);
+    return hg_plain_project(r, h, rows, inner, width, bias, at, down);
+}
+
+/* T5's buckets of distances: each small distance has its own, larger ones share by their logarithm; in float, as the tables were trained. */
+size_t hg_plain_bucket(int64_t apart, bool both_ways, size_t buckets, size_t farthest)
+{
+    size_t first = 0;
+    if (both_ways) {
+        buckets /= 2;
+        if (apart > 0) first = buckets;
+        apart = apart < 0 ? -apart : apart;
+    } else {
+        apart = apart < 0 ? -apart : 0;
+    }
+    size_t exact = buckets / 2, n = (size_t)apart;
+    if (n < exact) return first + n;
+    float far = logf((float)n / (float)exact) / (float)log((double)farthest / (double)exact);
+    size_t late = exact + (size_t)(far * (float)(buckets - exact));
+    return first + (late < buckets ? late : buckets - 1);
+}
+
+/* The bias of each head for each pair of positions. */
+double *hg_plain_bucket_bias(hg_plain_state *r, hg_plain_mat table, size_t queries, size_t keys,
+                             bool both_ways, size_t farthest)
+{
+    size_t heads = table.columns;
+    double *bias = hg_plain_array_new(r, heads * queries, keys);
+    double *rows = hg_plain_array_new(r, table.rows, heads);
+    if (hg_plain_go(r)) hg_plain_expand(&table, 0, table.rows, rows);
+    for (size_t n = 0; hg_plain_go(r) && n < queries * keys; n++) {
+        int64_t i = (int64_t)(n / keys), j = (int64_t)(n % keys);
+        size_t bucket = hg_plain_bucket(j - i, both_ways, table.rows, farthest);
+        for (size_t h = 0; h < heads; h++) bias[h * queries * keys + n] = rows[bucket * heads + h];
+    }
+    return bias;
+}
