@@ -158,6 +158,16 @@ static hg_value *some_rows(hg_build *b, const char *leaf, const hg_tensor *t, ui
     return as_real(b, part, w);
 }
 
+/* One row. */
+hg_value *hg_block_row(hg_build *b, const char *leaf, uint64_t row, uint64_t rows, uint64_t columns)
+{
+    uint32_t file = 0;
+    const hg_tensor *t = tensor_of(b, leaf, 2, (const uint64_t[]){rows, columns}, &file);
+    if (!t) return nothing(b, leaf);
+    if (row >= rows) hg_graph_fail(b->g, HANGAR_E_INTERNAL, "%s: no such row", leaf);
+    return some_rows(b, leaf, t, file, row < rows ? row : 0, 1);
+}
+
 /* The bias of a linear, or the part of it that belongs to its rows. */
 static hg_value *bias_of(hg_build *b, const hg_linear *how)
 {

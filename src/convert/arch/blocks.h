@@ -23,6 +23,8 @@ hg_value *hg_block_raw(hg_build *b, const char *leaf, uint32_t rank, const uint6
 hg_value *hg_block_param(hg_build *b, const char *leaf, uint32_t rank, const uint64_t *shape);
 hg_value *hg_block_vector(hg_build *b, const char *leaf, uint64_t size);
 hg_value *hg_block_matrix(hg_build *b, const char *leaf, uint64_t rows, uint64_t columns);
+/* Row `row` of a matrix, as [1, columns]: it points into the same bytes. */
+hg_value *hg_block_row(hg_build *b, const char *leaf, uint64_t row, uint64_t rows, uint64_t columns);
 
 /* ---- linear ---- */
 

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * RoBERTa (Liu et al. 2019), and XLM-RoBERTa (Conneau et al. 2019) and CamemBERT (Martin et al. 2019), which are RoBERTas of other texts.
+ *
+ *   p_i = pad + #{j <= i: ids_j != pad} where ids_i != pad, else pad
+ *   x = norm(word[ids] + type[0] + position[p])
+ *   each layer:  x = norm(x + W_o attention(W_q x, W_k x, W_v x));  x = norm(x + W_2 act(W_1 x))
+ *
+ * Tokens have no types: row 0 of the table is added to all. Heads are RoBERTa's own: lm_head, and a classifier of two Linears.
+ */
+#include "convert/arch/roberta.h"
+
+#include "convert/arch/encoder.h"
+#include "convert/archs.h"
+
+/* norm(word[ids] + type[0] + position[p]), as rows. */
+static hg_value *embeddings(hg_encoder *m, hg_build *b, uint32_t pad)
+{
+    hg_graph_enter(b->g, "embeddings");
+    hg_value *places = hg_encoder_places(m, b, "position_ids", pad);
+    hg_value *word = hg_block_embed(b, "word_embeddings", m->ids, m->vocab, m->width);
+    hg_value *type = hg_block_row(b, "token_type_embeddings.weight", 0, m->types, m->width);
+    hg_value *position = hg_block_embed(b, "position_embeddings", places, m->positions, m->width);
+    hg_value *x = hg_op_add(b->g, "add_positions", hg_op_add(b->g, "add_types", word, type), position);
+    x = hg_block_norm(b, "LayerNorm", x, m->width, m->eps);
+    x = hg_op_rows(b->g, "rows", x);
+    hg_graph_leave(b->g);
+    return x;
+}
+
+/* The graph. */
+hangar_code hg_roberta_build(hg_build *b, const char *family, hangar_err *err)
+{
+    static const hg_encoder_words words = {.dense = "lm_head.dense",
+                                           .act = "lm_head.act",
+                                           .norm = "lm_head.layer_norm",
+                                           .decoder = "lm_head.decoder",
+                                           .bias = "lm_head.bias"};
+    static const hg_encoder_first first = {.dense = "classifier.dense",
+                                           .act = "classifier.act",
+                                           .last = "classifier.out_proj",
+                                           .how = HG_ACT_TANH};
+    hg_encoder m = {0};
+    hg_encoder_class(&m, b, family);
+    hg_encoder_sizes(&m, b);
+    m.types = hg_hfconfig_u32(b->config, "type_vocab_size", 2, 1, 65536);
+    uint32_t pad = hg_hfconfig_u32(b->config, "pad_token_id", 1, 0, m.vocab - 1);
+    hg_hfconfig_only(b->config, "position_embedding_type", "absolute");
+    hangar_code code = hg_encoder_begin(&m, b, "roberta.", "embeddings.word_embeddings", false, err);
+    if (code != HANGAR_OK) return code;
+    hg_value *x = hg_encoder_stack(&m, b, "encoder.layer", &hg_encoder_bert, embeddings(&m, b, pad));
+    m.act = m.head == HG_HEAD_MASKED ? HG_ACT_GELU : m.act; /* lm_head's is always gelu */
+    hg_encoder_head(&m, b, &words, &first, x);
+    return HANGAR_OK;
+}
+
+static hangar_code build(hg_build *b, hangar_err *err)
+{
+    return hg_roberta_build(b, "Roberta", err);
+}
+
+const hg_arch hg_arch_roberta = {.name = "roberta", .build = build};
