@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Using a model: text generation, transcription, embeddings. The engines run in child processes; a crash
+ * Using a model: text generation, transcription, embeddings, labels. The engines run in child processes; a crash
  * there is an error here (HANGAR_E_ENGINE) and nothing more.
  *
  * A hangar_model is one model held in memory by one child. Life: hangar_model_load -> any number of
@@ -87,6 +87,25 @@ HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_transcribe(hangar_model *model, 
 HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_embed(hangar_model *model, const char *const *texts,
                                                       size_t count, hangar_job *job, char **out_json,
                                                       hangar_err *err);
+
+typedef struct hangar_classify_options {
+    size_t size;
+    int top; /* labels told of each text, the likeliest first; 0 = all; default 5 */
+} hangar_classify_options;
+#define HANGAR_CLASSIFY_OPTIONS_INIT                      \
+    {                                                     \
+        .size = sizeof(hangar_classify_options), .top = 5 \
+    }
+
+/*
+ * Gives each of `count` texts, or each of its tokens, a label; a text is cut at the model's limit. What the model is made for decides.
+ * out_json: {"model","task":"text-classification"|"token-classification","function":"softmax"|"sigmoid"|"none","results":[{"text",
+ * "labels":[{"label","score"}]} or {"text","tokens":[{"id","token","label","score"}]}],"truncated":[indices]}. Scores are shares of 1
+ * (softmax), each by itself from 0 to 1 (sigmoid), or the model's own numbers (none: a regression).
+ */
+HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_classify(hangar_model *model, const char *const *texts,
+                                                         size_t count, const hangar_classify_options *options,
+                                                         hangar_job *job, char **out_json, hangar_err *err);
 
 #ifdef __cplusplus
 }

@@ -199,6 +199,16 @@ hangar_code hangar_embed(hangar_model *model, const char *const *texts, size_t c
     hg_buf_putc(&seen, '\n');
     return answer(out, err);
 }
+hangar_code hangar_classify(hangar_model *model, const char *const *texts, size_t count,
+                            const hangar_classify_options *o, hangar_job *job, char **out, hangar_err *err)
+{
+    assert_non_null(model);
+    (void)job;
+    hg_buf_printf(&seen, "classify top %d", o->top);
+    for (size_t i = 0; i < count; i++) hg_buf_printf(&seen, " [%s]", texts[i]);
+    hg_buf_putc(&seen, '\n');
+    return answer(out, err);
+}
 hangar_code hangar_hardware_detect(hangar *h, char **out, hangar_err *err)
 {
     (void)h;

@@ -226,6 +226,41 @@ static void test_embed(void **state)
     drop(&o);
 }
 
+static void test_classify(void **state)
+{
+    (void)state;
+    const char *const lines[] = {"a b", "", "c", NULL};
+    give.json =
+        "{\"task\":\"text-classification\",\"results\":[{\"text\":\"x\",\"labels\":[{\"label\":\"good\","
+        "\"score\":0.75},"
+        "{\"label\":\"bad\",\"score\":0.25}]},{\"text\":\"y\",\"labels\":[{\"label\":\"bad\",\"score\":1}]}],"
+        "\"truncated\":[1]}";
+    outcome o = CALL("classify", "m", "x", "y");
+    assert_seen("load m\nclassify top 5 [x] [y]\nunload\n");
+    assert_string_equal(
+        o.page, "text  label   score\nx     good   0.7500\n      bad    0.2500\ny     bad    1.0000\n");
+    assert_told("1 text was cut: longer than the model can read; --json tells which\n");
+    drop(&o);
+    give.json = "{\"task\":\"token-classification\",\"results\":[{\"text\":\"x\",\"tokens\":[{\"id\":1,"
+                "\"token\":\"x\","
+                "\"label\":\"O\",\"score\":0.5}]}]}";
+    typed = lines;
+    o = CALL("classify", "m", "--top", "0");
+    assert_seen("load m\nclassify top 0 [a b] [c]\nunload\n");
+    assert_string_equal(o.page, "token  label   score\nx      O      0.5000\n");
+    drop(&o);
+    typed = NULL;
+    o = CALL("classify", "m");
+    assert_int_equal(o.code, HANGAR_E_USAGE);
+    assert_seen("");
+    drop(&o);
+    give.load = HANGAR_E_NOT_FOUND;
+    o = CALL("classify", "m", "x");
+    assert_int_equal(o.code, HANGAR_E_NOT_FOUND);
+    assert_seen("load m\n");
+    drop(&o);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, reset, clean)
@@ -233,7 +268,7 @@ int main(void)
         TEST(test_run_defaults), TEST(test_run_options), TEST(test_run_files),
         TEST(test_run_input),    TEST(test_chat),        TEST(test_chat_stopped_turn),
         TEST(test_chat_errors),  TEST(test_transcribe),  TEST(test_transcribe_many),
-        TEST(test_embed),
+        TEST(test_embed),        TEST(test_classify),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
