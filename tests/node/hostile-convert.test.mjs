@@ -94,6 +94,13 @@ const settings = [
   ['bert', 'quantization_config', { quant_method: 'gptq', bits: 4 }, /quantization_config/],
   ['bert', 'an_unknown_switch', true, /an_unknown_switch/],
 
+  ...[-1, 1e9, 'x'].map((v) => ['roberta', 'pad_token_id', v, /pad_token_id|word_embeddings|position_embeddings/]),
+  ['roberta', 'max_position_embeddings', 127, /position_embeddings/],
+  ['roberta', 'type_vocab_size', 9, /token_type/],
+  ...[5, 0].map((v) => ['distilbert', 'n_heads', v, /n_heads|heads|dim/]),
+  ['distilbert', 'activation', 'spiral', /activation/],
+  ['xlm-roberta', 'architectures', ['XLMRobertaForTimeTravel'], /architectures|TimeTravel/],
+
   ...[5, 3].map((v) => ['llama', 'num_attention_heads', v, /num_attention_heads|heads|hidden_size|q_proj/]),
   ...[3, 0, -2, 8].map((v) => ['llama', 'num_key_value_heads', v, /num_key_value_heads|heads/]),
   ...[15, -16, '16', 1e7].map((v) => ['llama', 'head_dim', v, /head_dim|q_proj/]),
