@@ -48,6 +48,7 @@ hangar_code hg_build_begin(hg_build *b, const char *name, hangar_err *err)
     b->names[b->count] = name;
     b->graphs[b->count++] = b->g;
     b->prefix = "";
+    b->module = NULL;
     return HANGAR_OK;
 }
 

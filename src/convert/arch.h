@@ -30,6 +30,8 @@ typedef struct hg_build {
     /* the graph at work */
     hg_graph *g;
     const char *prefix; /* before the scope in the checkpoint's names: "model.", "bert.", "" */
+    const char *
+        module; /* in place of the scope in them, where nodes are called otherwise (branches); NULL = the scope */
 } hg_build;
 
 typedef struct hg_arch {

@@ -129,6 +129,7 @@ hg_value *hg_op_add_rows(hg_graph *g, const char *name, hg_value *into, hg_value
 
 typedef struct hg_conv {
     int64_t stride, pad, groups; /* the same on every axis; 0 = 1, 0, 1 */
+    int64_t last_stride;         /* of the second axis when it is another; 0 = as the first */
 } hg_conv;
 /* x[B, C, L..] w[M, C / groups, K..] + b[M] (NULL = none): one or two axes behind the channels. */
 hg_value *hg_op_conv(hg_graph *g, const char *name, hg_value *x, hg_value *w, hg_value *b, hg_conv how);

@@ -127,13 +127,14 @@ hg_value *hg_op_conv(hg_graph *g, const char *name, hg_value *x, hg_value *w, hg
         hg_op_misfit(g, name, w, x);
     if (b && hg_op_differ(hg_op_dim(b, 0), hg_op_dim(w, 0))) hg_op_misfit(g, name, b, w);
     hg_shape out = {axes + 2, {hg_op_dim(x, 0), hg_op_dim(w, 0)}};
-    int64_t kernels[2], strides[] = {stride, stride}, pads[] = {how.pad, how.pad, how.pad, how.pad};
+    int64_t kernels[2], strides[] = {stride, how.last_stride ? how.last_stride : stride},
+                        pads[] = {how.pad, how.pad, how.pad, how.pad};
     for (int i = 0; i < axes; i++) {
         hg_dim length = hg_op_dim(x, 2 + i);
         kernels[i] = hg_op_dim(w, 2 + i).size;
         out.dims[2 + i] = (hg_dim){-1, NULL};
         if (length.size >= 0 && kernels[i] > 0 && length.size + 2 * how.pad >= kernels[i])
-            out.dims[2 + i].size = (length.size + 2 * how.pad - kernels[i]) / stride + 1;
+            out.dims[2 + i].size = (length.size + 2 * how.pad - kernels[i]) / strides[i] + 1;
     }
     hg_value *in[] = {x, w, b};
     hg_node *n = hg_graph_node(g, HG_OP_STANDARD, "Conv", name, in, b ? 3 : 2, 1);

@@ -5,10 +5,10 @@
 
 #include <stdio.h>
 
-/* prefix + scope + leaf: the name in the checkpoint. */
+/* prefix + scope (or module) + leaf: the name in the checkpoint. */
 static const char *full_name(const hg_build *b, const char *leaf, char out[2 * HG_ONNX_NAME_MAX])
 {
-    const char *scope = hg_graph_scope(b->g);
+    const char *scope = b->module ? b->module : hg_graph_scope(b->g);
     snprintf(out, 2 * HG_ONNX_NAME_MAX, "%s%s%s%s", b->prefix, scope, scope[0] ? "." : "", leaf);
     return out;
 }
@@ -339,6 +339,23 @@ hg_value *hg_block_batch_linear(hg_build *b, const char *name, hg_value *rows, h
     char leaf[HG_ONNX_NAME_MAX];
     return hg_block_batch(b, join(leaf, name, "view"), hg_block_linear(b, name, rows, width, width, bias),
                           batch_shape, width);
+}
+
+/* ---- inputs, outputs ---- */
+
+/* Real numbers from outside. */
+hg_value *hg_block_input(hg_build *b, const char *name, hg_shape shape)
+{
+    char part[HG_ONNX_NAME_MAX];
+    hg_value *x = hg_graph_input(b->g, name, HG_ONNX_FLOAT, shape);
+    return hg_op_cast(b->g, join(part, name, "real"), x, hg_graph_real(b->g));
+}
+
+/* Real numbers for outside. */
+void hg_block_output(hg_build *b, const char *name, hg_value *x)
+{
+    char part[HG_ONNX_NAME_MAX];
+    hg_graph_output(b->g, name, hg_op_cast(b->g, join(part, name, "f32"), x, HG_ONNX_FLOAT));
 }
 
 /* ---- config.json ---- */

@@ -94,6 +94,13 @@ hg_value *hg_block_batch(hg_build *b, const char *name, hg_value *rows, hg_value
 hg_value *hg_block_batch_linear(hg_build *b, const char *name, hg_value *rows, hg_value *batch_shape,
                                 uint64_t width, bool bias);
 
+/* ---- inputs, outputs ---- */
+
+/* An input of the model that is FLOAT whatever the graph's real type is (pictures, sounds, what another graph gave): in the real type. */
+hg_value *hg_block_input(hg_build *b, const char *name, hg_shape shape);
+/* An output of the model that is FLOAT whatever the graph's real type is. */
+void hg_block_output(hg_build *b, const char *name, hg_value *x);
+
 /* ---- config.json ---- */
 
 /* The activation that `key` names; UNSUPPORTED when it is not known. */
