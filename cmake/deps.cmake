@@ -76,3 +76,5 @@ set(HG_LIBS_api PkgConfig::MICROHTTPD)
 set(HG_LIBS_runner_onnx
   hg_dep_onnxruntime PkgConfig::AVFORMAT PkgConfig::AVCODEC PkgConfig::AVUTIL PkgConfig::SWRESAMPLE)
 set(HG_LIBS_runner_llama hg_dep_llama)
+# Rooms that a runner links besides base and format.
+set(HG_ROOMS_runner_convert convert graph store db)

@@ -18,7 +18,8 @@ if(TARGET hg_cli)
   install(TARGETS hangar RUNTIME)
 endif()
 
-# A runner links the base, the file formats and, of the engine room, the wire protocol alone.
+# A runner links the base, the file formats and, of the engine room, the wire protocol alone; one that makes models
+# also the rooms of HG_ROOMS_runner_<kind>.
 function(hg_runner kind)
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/runners/${kind}/*.c)
   if(NOT EXISTS ${CMAKE_SOURCE_DIR}/runners/${kind}/main.c)
@@ -35,7 +36,7 @@ function(hg_runner kind)
   add_dependencies(hg_runner_${kind} hg_onnx_gen)
   add_executable(hangar-runner-${kind} ${CMAKE_SOURCE_DIR}/runners/${kind}/main.c)
   target_link_libraries(hangar-runner-${kind} PRIVATE hg_runner_${kind})
-  hg_link_rooms(hangar-runner-${kind} format base)
+  hg_link_rooms(hangar-runner-${kind} ${HG_ROOMS_runner_${kind}} format base)
   set_target_properties(hangar-runner-${kind} PROPERTIES INSTALL_RPATH "\$ORIGIN")
   install(TARGETS hangar-runner-${kind} RUNTIME DESTINATION ${private})
 endfunction()

@@ -3,10 +3,13 @@
 
 #include "base/fsx.h"
 #include "base/mem.h"
+#include "convert/form.h"
 #include "graph/graph.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #define MANIFEST_MAX ((size_t)64 << 20)
@@ -74,13 +77,63 @@ static hangar_code check_mapped(const hg_artifact *a, const hg_artifact_graph *g
     return HANGAR_OK;
 }
 
+/* The size of the file beside the graph that a location names; false when it is none of ours. */
+static bool beside(const hg_artifact *a, const hg_artifact_graph *g, const char *location, uint64_t *size)
+{
+    if (g->data && strcmp(g->data, location) == 0) {
+        *size = g->data_bytes;
+        return true;
+    }
+    for (size_t i = 0; i < a->file_count; i++) {
+        const char *placed =
+            hg_json_text(hg_json_get(hg_json_at(hg_json_get(a->root, "weights"), i), "placed"));
+        if (!placed || strcmp(placed, location) != 0) continue;
+        *size = a->sizes[i];
+        return true;
+    }
+    return false;
+}
+
+/* Every weight lies inside a file beside the graph. */
+static hangar_code check_placed(const hg_artifact *a, const hg_artifact_graph *g, hangar_err *err)
+{
+    hg_onnx_weight w;
+    for (size_t at = 0; hg_onnx_weight_next(g->model, &at, &w);) {
+        uint64_t size = 0, end = 0;
+        if (!w.location || !beside(a, g, w.location, &size) || !hg_add(w.offset, w.length, &end) ||
+            end > size)
+            return hg_fail(err, HANGAR_E_INVALID, "%s does not lie in a weight file", w.name);
+    }
+    return HANGAR_OK;
+}
+
+/* The graph's own data file is there, as long as it was. */
+static hangar_code check_data(const hg_artifact *a, hg_artifact_graph *g, const hg_jval *entry,
+                              hangar_err *err)
+{
+    struct stat st;
+    if (!g->data) return HANGAR_OK;
+    hangar_code code = hg_path_check(hg_str_of(g->data), err);
+    if (code != HANGAR_OK) return code;
+    HG_AUTO(hg_auto_free) char *path = hg_path_join(a->dir, g->data);
+    if (!path) return hg_fail_memory(err);
+    if (lstat(path, &st) != 0) return hg_fail_errno(err, errno, "%s", g->data);
+    if (!S_ISREG(st.st_mode) || !hg_json_u64(hg_json_get(entry, "data_bytes"), &g->data_bytes) ||
+        (uint64_t)st.st_size != g->data_bytes)
+        return hg_fail(err, HANGAR_E_INVALID, "%s has another size than when it was made", g->data);
+    return HANGAR_OK;
+}
+
 static hangar_code open_graph(hg_artifact *a, const hg_jval *entry, hangar_err *err)
 {
     hg_artifact_graph *g = &a->graphs[a->graph_count++];
     const char *file = hg_json_text_or(hg_json_get(entry, "file"), "");
     g->name = hg_json_text(hg_json_get(entry, "name"));
     g->files = hg_json_get(entry, "weight_files");
+    g->data = hg_json_text(hg_json_get(entry, "data"));
     if (!g->name) return hg_fail(err, HANGAR_E_INVALID, "a graph has no name");
+    hangar_code made = check_data(a, g, entry, err);
+    if (made != HANGAR_OK) return made;
     hangar_code code = hg_path_check(hg_str_of(file), err);
     if (code != HANGAR_OK) return code;
     g->path = hg_path_join(a->dir, file);
@@ -90,7 +143,7 @@ static hangar_code open_graph(hg_artifact *a, const hg_jval *entry, hangar_err *
     if (code != HANGAR_OK) return code;
     code = hg_onnx_read(map.data, map.len, &g->model, err);
     hg_map_close(&map);
-    if (code == HANGAR_OK && a->mapped) code = check_mapped(a, g, err);
+    if (code == HANGAR_OK) code = a->mapped ? check_mapped(a, g, err) : check_placed(a, g, err);
     return hg_wrap(err, code, "%s", file);
 }
 
@@ -123,22 +176,47 @@ static hangar_code load(hg_artifact *a, const hg_snapshot *snap, const char *man
     a->files = hg_calloc(hg_json_len(weights), sizeof *a->files);
     a->sizes = hg_calloc(hg_json_len(weights), sizeof *a->sizes);
     if (!a->files || !a->sizes) return hg_fail_memory(err);
-    a->mapped = hg_json_is_null(hg_json_get(hg_json_at(weights, 0), "placed"));
+    a->mapped = hg_json_len(weights) > 0 && hg_json_is_null(hg_json_get(hg_json_at(weights, 0), "placed"));
     for (hg_json_iter it = hg_json_iter_of(weights); code == HANGAR_OK && hg_json_next(&it);)
         code = resolve_file(a, snap, it.val, err);
     return code == HANGAR_OK ? open_graphs(a, err) : code;
 }
 
-/* Opens a converted model and checks it against its files. */
-hangar_code hg_artifact_open(const hg_store *s, const hg_snapshot *snap, hg_artifact **out, hangar_err *err)
+/* The folder of a form. */
+void hg_artifact_kind(const char *form, char out[HG_ARTIFACT_KIND_MAX])
+{
+    bool first = !form || hg_streq(form, hg_form_at(0)->name);
+    snprintf(out, HG_ARTIFACT_KIND_MAX, first ? "onnx" : "onnx-%s", form);
+}
+
+/* What choice.json says. */
+void hg_artifact_chosen(const hg_store *s, const hg_snapshot *snap, char out[HG_ARTIFACT_KIND_MAX])
+{
+    HG_AUTO(hg_auto_free) char *one = hg_artifact_dir(s, snap->ref.repo, snap->commit, "onnx");
+    HG_AUTO(hg_auto_free) char *dir = one ? hg_path_dir(one) : NULL;
+    HG_AUTO(hg_auto_free) char *path = dir ? hg_path_join(dir, HG_ARTIFACT_CHOICE) : NULL;
+    HG_AUTO(hg_json_auto_free) hg_json *doc = NULL;
+    hg_buf text;
+    hg_artifact_kind(NULL, out);
+    hg_buf_init(&text, HG_MIB);
+    if (path && hg_is_file(path) && hg_read_file(path, &text, NULL) == HANGAR_OK &&
+        hg_json_parse(hg_buf_view(&text), NULL, &doc, NULL) == HANGAR_OK) {
+        const char *kind = hg_json_text(hg_json_get(hg_json_root(doc), "kind"));
+        if (kind && strlen(kind) < HG_ARTIFACT_KIND_MAX) strcpy(out, kind);
+    }
+    hg_buf_deinit(&text);
+}
+
+/* Opens what lies in a folder. */
+hangar_code hg_artifact_open_at(const char *dir, const hg_snapshot *snap, hg_artifact **out, hangar_err *err)
 {
     *out = NULL;
     hg_artifact *a = hg_calloc(1, sizeof *a);
     if (!a) return hg_fail_memory(err);
-    a->dir = hg_artifact_dir(s, snap->ref.repo, snap->commit, HG_ARTIFACT_KIND);
-    HG_AUTO(hg_auto_free) char *manifest = a->dir ? hg_path_join(a->dir, HG_ARTIFACT_MANIFEST) : NULL;
+    a->dir = hg_strdup(dir);
+    HG_AUTO(hg_auto_free) char *manifest = hg_path_join(dir, HG_ARTIFACT_MANIFEST);
     hangar_code code = HANGAR_OK;
-    if (!manifest) {
+    if (!manifest || !a->dir) {
         code = hg_fail_memory(err);
     } else if (!hg_is_file(manifest)) {
         code = hg_fail(err, HANGAR_E_NOT_FOUND, "%s is not converted; use: hangar convert %s", snap->ref.repo,
@@ -150,6 +228,18 @@ hangar_code hg_artifact_open(const hg_store *s, const hg_snapshot *snap, hg_arti
     if (code != HANGAR_OK) hg_artifact_free(a);
     else *out = a;
     return code;
+}
+
+/* Opens a converted model and checks it against its files. */
+hangar_code hg_artifact_open(const hg_store *s, const hg_snapshot *snap, const char *kind, hg_artifact **out,
+                             hangar_err *err)
+{
+    char chosen[HG_ARTIFACT_KIND_MAX];
+    *out = NULL;
+    if (!kind) hg_artifact_chosen(s, snap, chosen);
+    HG_AUTO(hg_auto_free)
+    char *dir = hg_artifact_dir(s, snap->ref.repo, snap->commit, kind ? kind : chosen);
+    return dir ? hg_artifact_open_at(dir, snap, out, err) : hg_fail_memory(err);
 }
 
 /* Frees it. */
@@ -179,6 +269,18 @@ void hg_artifact_auto_free(hg_artifact **a)
 const char *hg_artifact_architecture(const hg_artifact *a)
 {
     return hg_json_text_or(hg_json_get(a->root, "architecture"), "");
+}
+
+/* What it is for. */
+const char *hg_artifact_task(const hg_artifact *a)
+{
+    return hg_json_text_or(hg_json_get(a->root, "task"), "");
+}
+
+/* What became of its weights. */
+const char *hg_artifact_form(const hg_artifact *a)
+{
+    return hg_json_text_or(hg_json_get(a->root, "form"), hg_form_at(0)->name);
 }
 
 static void load_weight(const hg_onnx_weight *w, size_t file, hg_jw *out)

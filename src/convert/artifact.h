@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a conversion leaves for hangar itself: HOME/artifacts/models--ORG--NAME/{commit}/onnx/ with
+ * What a conversion leaves for hangar itself: HOME/artifacts/models--ORG--NAME/{commit}/onnx/ (onnx-int8/, ...) with
  *
  *   hangar.json                                    the manifest, see docs/formats/onnx.md
  *   model.onnx | encoder_model.onnx, decoder_model_merged.onnx
  *   *.safetensors                                  only when the weights are of 16 bits ("placed")
  *
- * The folder appears whole (a rename) or not at all. A graph finds its weights in one of two ways:
+ *   *.onnx_data                                    weights that were made anew, one file for each graph
+ *
+ * The folder appears whole (a rename) or not at all. A graph finds its other weights in one of two ways:
  * - mapped (all used weights are F32): nothing is placed. Each weight's external location is the graph's own file name, its offset is that in the
  *   snapshot's safetensors file: whoever loads the graph maps that file and hands the weight over by name (AddInitializer).
  * - placed: the safetensors file lies beside the graph under the external location, and the engine reads it itself.
@@ -18,13 +20,16 @@
 #include "graph/read.h"
 #include "store/store.h"
 
-#define HG_ARTIFACT_KIND     "onnx"
+#define HG_ARTIFACT_KIND_MAX 64
 #define HG_ARTIFACT_MANIFEST "hangar.json"
-#define HG_ARTIFACT_FORMAT   1
+#define HG_ARTIFACT_CHOICE   "choice.json"
+#define HG_ARTIFACT_FORMAT   2
 
 typedef struct hg_artifact_graph {
     char *path; /* absolute */
     const char *name;
+    const char *data; /* name of its own data file; NULL = none */
+    uint64_t data_bytes;
     hg_onnx_model *model; /* for its list of weights */
     const hg_jval *files; /* weight_files of the manifest; NULL = all weights are in file 0 */
 } hg_artifact_graph;
@@ -42,15 +47,28 @@ typedef struct hg_artifact {
     size_t graph_count;
 } hg_artifact;
 
+/* The folder's name for a form: "onnx" for the first of forms.def, "onnx-int8", ... */
+void hg_artifact_kind(const char *form, char out[HG_ARTIFACT_KIND_MAX]);
+/* The kind that was chosen for this machine (choice.json beside the kinds: {"kind"}), else "onnx". */
+void hg_artifact_chosen(const hg_store *s, const hg_snapshot *snap, char out[HG_ARTIFACT_KIND_MAX]);
+
 /*
- * Opens the artifact of a snapshot and holds it to the files it stands on: every weight file is there with the size it had, every weight
- * of every graph is F32, as long as its shape says, and inside its file (when it is mapped; the engine checks a placed one). NOT_FOUND when nothing was converted; INVALID when it is damaged (convert again).
+ * Opens an artifact of a snapshot and holds it to the files it stands on: every weight file is there with the size it had, every weight of
+ * every graph is, when it is mapped, F32, as long as its shape says, and inside its file (the engine checks a placed one). kind NULL = the
+ * chosen one. NOT_FOUND when nothing was converted; INVALID when it is damaged (convert again).
  */
-hangar_code hg_artifact_open(const hg_store *s, const hg_snapshot *snap, hg_artifact **out, hangar_err *err);
+hangar_code hg_artifact_open(const hg_store *s, const hg_snapshot *snap, const char *kind, hg_artifact **out,
+                             hangar_err *err);
+/* The same of any folder, one that is not visible yet among them. */
+hangar_code hg_artifact_open_at(const char *dir, const hg_snapshot *snap, hg_artifact **out, hangar_err *err);
 void hg_artifact_free(hg_artifact *a);
 void hg_artifact_auto_free(hg_artifact **a); /* for HG_AUTO */
 /* "whisper", "bert". */
 const char *hg_artifact_architecture(const hg_artifact *a);
+/* "text-generation", ...: as the Hub calls it. */
+const char *hg_artifact_task(const hg_artifact *a);
+/* "f32", ... */
+const char *hg_artifact_form(const hg_artifact *a);
 /*
  * Writes into the open object of a LOAD frame:
  *   "folder": "/abs/.../onnx"              where the graphs (and placed weights) lie

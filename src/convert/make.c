@@ -13,3 +13,10 @@ void hg_make_plan_deinit(hg_make_plan *plan)
     free(plan->items);
     *plan = (hg_make_plan){0};
 }
+
+hangar_code hg_make_run(const hg_make_plan *plan, const hg_checkpoint *ck, const char *path, hangar_job *job,
+                        hangar_err *err)
+{
+    (void)plan, (void)ck, (void)job;
+    return hg_fail(err, HANGAR_E_INTERNAL, "%s: nothing can be made anew", path);
+}

@@ -19,5 +19,8 @@ typedef struct hg_make_plan {
 } hg_make_plan;
 
 void hg_make_plan_deinit(hg_make_plan *plan);
+/* Writes the data file `path` (new): bytes as planned. Tells the job of source bytes done; NO_SPACE before the first byte. */
+hangar_code hg_make_run(const hg_make_plan *plan, const hg_checkpoint *ck, const char *path, hangar_job *job,
+                        hangar_err *err);
 
 #endif

@@ -21,6 +21,8 @@ typedef struct hg_engine {
 } hg_engine;
 const hg_engine *hg_engine_get(const char *name); /* NULL when unknown */
 const hg_engine *const *hg_engine_all(void);      /* NULL-terminated */
+/* Runs no models but makes them: a program of its own for the same reason, and not in the table. */
+extern const hg_engine hg_engine_convert;
 /*
  * Where the runner programs are: $HANGAR_RUNNERS, else beside the program or library, else ../lib/hangar from
  * there. The caller's path of the program; NOT_FOUND with what to do.

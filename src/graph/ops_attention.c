@@ -85,9 +85,9 @@ static hg_value *causal_bias(hg_graph *g, const char *name, const hg_attention *
     hg_value *length = hg_op_size(g, hg_op_join(part, name, "length"), a->q, 1);
     hg_value *total = hg_op_size(g, hg_op_join(part, name, "total"), k, 2);
     hg_value *first = hg_op_sub(g, hg_op_join(part, name, "past"), total, length);
-    hg_value *row = hg_op_range(g, hg_op_join(part, name, "rows"), first, total, "sequence_length");
+    hg_value *row = hg_op_range(g, hg_op_join(part, name, "row_range"), first, total, "sequence_length");
     hg_value *column =
-        hg_op_range(g, hg_op_join(part, name, "columns"), zero, total, "total_sequence_length");
+        hg_op_range(g, hg_op_join(part, name, "column_range"), zero, total, "total_sequence_length");
     row = hg_op_unsqueeze(g, hg_op_join(part, name, "row"), row, 1);
     column = hg_op_unsqueeze(g, hg_op_join(part, name, "column"), column, 0);
     hg_value *seen = hg_op_compare(g, "LessOrEqual", hg_op_join(part, name, "seen"), column, row);

@@ -57,11 +57,11 @@ hangar_code hg_load_tokenizer(const hg_snapshot *snap, hg_tokenizer **out, hanga
 /* The converted form, made when it is missing and made anew when it is damaged. */
 static hangar_code need_artifact(hangar_model *m, hangar_job *job, hg_artifact **out, hangar_err *err)
 {
-    hangar_code code = hg_artifact_open(m->h->store, m->snap, out, err);
+    hangar_code code = hg_artifact_open(m->h->store, m->snap, NULL, out, err);
     if (code != HANGAR_E_NOT_FOUND && code != HANGAR_E_INVALID) return code;
     hg_job_phase(job, "converting");
     code = hangar_onnx_convert(m->h, m->name, NULL, job, NULL, err);
-    if (code == HANGAR_OK) code = hg_artifact_open(m->h->store, m->snap, out, err);
+    if (code == HANGAR_OK) code = hg_artifact_open(m->h->store, m->snap, NULL, out, err);
     return code;
 }
 

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "convert/artifact.h"
 #include "convert/convert.h"
+#include "manager/convert.h"
 #include "manager/journal.h"
 #include "manager/onnx_check.h"
 
@@ -27,8 +28,24 @@ hangar_code hangar_onnx_convert(hangar *h, const char *ref, const hangar_convert
     if (code == HANGAR_OK) code = open_snapshot(h, ref, &snap, err);
     if (code != HANGAR_OK) return hg_wrap(err, code, "converting %s", ref);
     int64_t id = hg_journal_begin(h, "convert", ref);
-    code = hg_convert(h->store, snap, ref, &known, job, out_json, err);
+    code = hg_onnx_convert(h, snap, ref, &known, job, out_json, err);
     return hg_journal_end(h, id, hg_wrap(err, code, "converting %s", ref), err);
+}
+
+/* All forms. */
+hangar_code hangar_onnx_forms(char **out_json, hangar_err *err)
+{
+    HG_AUTO(hg_jw_auto_free) hg_jw *w = hg_jw_new();
+    const hg_form *form;
+    if (!w) return hg_fail_memory(err);
+    hg_jw_arr(w, NULL);
+    for (size_t i = 0; (form = hg_form_at(i)); i++) {
+        hg_jw_obj(w, NULL);
+        hg_jw_text(w, "name", form->name);
+        hg_jw_text(w, "words", form->words);
+        hg_jw_end(w);
+    }
+    return hg_jw_finish(w, false, out_json, err);
 }
 
 /* Is there a converted form? */
@@ -37,7 +54,7 @@ hangar_code hangar_onnx_exists(hangar *h, const char *ref, hangar_err *err)
     HG_AUTO(hg_snapshot_auto_free) hg_snapshot *snap = NULL;
     HG_AUTO(hg_artifact_auto_free) hg_artifact *artifact = NULL;
     hangar_code code = open_snapshot(h, ref, &snap, err);
-    if (code == HANGAR_OK) code = hg_artifact_open(h->store, snap, &artifact, err);
+    if (code == HANGAR_OK) code = hg_artifact_open(h->store, snap, NULL, &artifact, err);
     /* One that is damaged, or stands on files that are gone, is as good as none: the words still say why. */
     if (code == HANGAR_E_INVALID && err) err->code = HANGAR_E_NOT_FOUND;
     return code == HANGAR_E_INVALID ? HANGAR_E_NOT_FOUND : code;
@@ -51,7 +68,7 @@ hangar_code hangar_onnx_validate(hangar *h, const char *ref, hangar_job *job, ch
     HG_AUTO(hg_artifact_auto_free) hg_artifact *artifact = NULL;
     if (out_json) *out_json = NULL;
     hangar_code code = open_snapshot(h, ref, &snap, err);
-    if (code == HANGAR_OK) code = hg_artifact_open(h->store, snap, &artifact, err);
+    if (code == HANGAR_OK) code = hg_artifact_open(h->store, snap, NULL, &artifact, err);
     if (code == HANGAR_OK) code = hg_onnx_report(h, snap, artifact, ref, job, out_json, err);
     return hg_wrap(err, code, "validating %s", ref);
 }

@@ -118,6 +118,27 @@ static hangar_code read_reference(hg_report *r, hg_json **out, hangar_err *err)
     return hg_wrap(err, code, "reference.json");
 }
 
+/* How models of a task are run. */
+typedef struct report_kind {
+    const char *task;
+    hangar_code (*run)(hg_report *r, const hg_jval *reference, hangar_err *err);
+} report_kind;
+
+static const report_kind kinds[] = {{"automatic-speech-recognition", hg_report_whisper},
+                                    {"feature-extraction", hg_report_encoder},
+                                    {"fill-mask", hg_report_encoder},
+                                    {"question-answering", hg_report_encoder},
+                                    {"text-classification", hg_report_encoder},
+                                    {"token-classification", hg_report_encoder}};
+
+static const report_kind *kind_of(const char *task)
+{
+    for (size_t i = 0; i < HG_LEN(kinds); i++) {
+        if (strcmp(kinds[i].task, task) == 0) return &kinds[i];
+    }
+    return NULL;
+}
+
 /* Whatever needs a running model. */
 static hangar_code run_checks(hg_report *r, hangar_err *err)
 {
@@ -126,8 +147,9 @@ static hangar_code run_checks(hg_report *r, hangar_err *err)
     if (code != HANGAR_OK) return code;
     const hg_jval *root = reference ? hg_json_root(reference) : NULL;
     r->reference = -1;
-    bool whisper = strcmp(hg_artifact_architecture(r->artifact), "whisper") == 0;
-    code = whisper ? hg_report_whisper(r, root, err) : hg_report_encoder(r, root, err);
+    const report_kind *kind = kind_of(hg_artifact_task(r->artifact));
+    if (!kind) return HANGAR_OK;
+    code = kind->run(r, root, err);
     if (code != HANGAR_OK) return code;
     hg_report_add(r, "finite", r->not_finite == 0, (double)r->not_finite, 0, "of %zu numbers", r->numbers);
     return HANGAR_OK;

@@ -7,6 +7,7 @@ typedef struct convert_args {
     const char *out;
     bool link, reflink, copy;
     int64_t opset;
+    const char *to, *style, *form;
 } convert_args;
 
 static const hg_param params[] = {
@@ -36,6 +37,22 @@ static const hg_param params[] = {
      .min = 1,
      .max = 1000,
      .help = "the ONNX operator set to write for (17 when left out)"},
+    {.name = "to",
+     .type = HG_TEXT,
+     .at = offsetof(convert_args, to),
+     .metavar = "FORMAT",
+     .help = "what to convert to: onnx, the only one and the default"},
+    {.name = "style",
+     .type = HG_TEXT,
+     .at = offsetof(convert_args, style),
+     .metavar = "STYLE",
+     .help =
+         "fused: ONNX Runtime's own operators, fastest (the default); portable: those of the standard alone"},
+    {.name = "form",
+     .type = HG_TEXT,
+     .at = offsetof(convert_args, form),
+     .metavar = "FORM",
+     .help = "what becomes of the weights: f32 (the default), ...; hangar quantize lists them"},
     {0}};
 
 static const hg_example examples[] = {{"hangar convert hangar-labs/whisper-digits",
@@ -54,6 +71,12 @@ static hangar_code run(hg_call *call, char **out_json, hangar_err *err)
         return hg_fail(
             err, HANGAR_E_USAGE,
             "--link, --reflink and --copy say how the weights come into --out DIR, which is missing");
+    if (a->to && !hg_streq(a->to, "onnx"))
+        return hg_fail(err, HANGAR_E_USAGE, "--to %s: models are converted to onnx alone", a->to);
+    if (a->style && !hg_streq(a->style, "fused") && !hg_streq(a->style, "portable"))
+        return hg_fail(err, HANGAR_E_USAGE, "--style %s: fused and portable are known", a->style);
+    if (hg_streq(a->style, "portable")) options.style = HANGAR_STYLE_PORTABLE;
+    options.form = a->form;
     options.out = a->out;
     options.opset = (int)a->opset;
     if (a->link) options.place = HANGAR_PLACE_LINK;
@@ -90,9 +113,12 @@ static void show(const hg_jval *r, hg_view *view)
         hg_view_cell(view, HG_PLAIN, "%s", hg_size_words(&w, hg_json_get(it.val, "bytes")));
     }
     hg_view_table_end(view);
-    if (placed) return; /* a folder for others; what is validated is the form that hangar keeps */
+    const hg_jval *proof = hg_json_get(r, "proof");
+    hg_plural_words(&t, hg_json_len(hg_json_get(proof, "checks")), "check", "checks");
+    hg_seconds_words(&w, hg_json_get(proof, "seconds"));
     hg_view_line(view, HG_PLAIN, "%s", "");
-    hg_view_line(view, HG_DIM, "hangar validate %s proves that it is right", ref);
+    if (hg_json_bool_or(hg_json_get(proof, "ok"), false))
+        hg_view_line(view, HG_GOOD, "✓ proved: %s passed (%s)", t.text, w.text);
 }
 
 const hg_verb hg_verb_convert = {
@@ -102,7 +128,9 @@ const hg_verb hg_verb_convert = {
     .about =
         "Builds the ONNX graphs of the model. The weights are not rewritten: the graphs refer to them where "
         "they lie in the "
-        "safetensors file, so a conversion takes milliseconds and kilobytes whatever the size of the model.\n"
+        "safetensors file, so a conversion takes milliseconds and kilobytes whatever the size of the model. "
+        "The result is proved "
+        "before it becomes visible (hangar validate makes the same report again).\n"
         "\n"
         "With --out the result is a folder of its own: configuration and tokenizer on top, graphs in onnx/ "
         "under the "

@@ -58,7 +58,7 @@ static void expect_ports(const hg_snapshot *snap, size_t graph, const char *inpu
     hg_artifact *a = NULL;
     hangar_err err = {0};
     hg_buf text;
-    if (hg_artifact_open(store, snap, &a, &err) != HANGAR_OK) fail_msg("%s", err.msg);
+    if (hg_artifact_open(store, snap, NULL, &a, &err) != HANGAR_OK) fail_msg("%s", err.msg);
     const Onnx__ModelProto *m = hg_onnx_message(a->graphs[graph].model);
     hg_buf_init(&text, HG_MIB);
     ports(m->graph->input, m->graph->n_input, &text);

@@ -38,7 +38,7 @@ static hg_json *load_members(const hg_snapshot *snap)
     hg_artifact *a = NULL;
     hangar_err err = {0};
     hg_json *doc = NULL;
-    if (hg_artifact_open(store, snap, &a, &err) != HANGAR_OK) fail_msg("%s", err.msg);
+    if (hg_artifact_open(store, snap, NULL, &a, &err) != HANGAR_OK) fail_msg("%s", err.msg);
     HG_AUTO(hg_jw_auto_free) hg_jw *w = hg_jw_new();
     HG_AUTO(hg_auto_free) char *text = NULL;
     hg_jw_obj(w, NULL);
@@ -97,7 +97,7 @@ static void test_artifact(void **state)
         hg_snapshot *snap = kit_repo(store, known[i].fixture, NULL, NULL, NULL, NULL);
         hg_artifact *a = NULL;
         hangar_err err = {0};
-        assert_int_equal(hg_artifact_open(store, snap, &a, &err), HANGAR_E_NOT_FOUND);
+        assert_int_equal(hg_artifact_open(store, snap, NULL, &a, &err), HANGAR_E_NOT_FOUND);
         assert_non_null(strstr(err.msg, "hangar convert"));
         hg_json *doc = convert(snap, NULL, HANGAR_PLACE_AUTO);
         assert_string_equal(kit_text(doc, "architecture"), i == 3 ? "whisper" : "bert");
@@ -351,7 +351,7 @@ static void test_cancel(void **state)
     hangar_convert_options options = {.size = sizeof options, .out = at("out/x")};
     hangar_err err = {0};
     hangar_job_cancel(job);
-    assert_int_equal(hg_convert(store, snap, "t/x", &options, job, NULL, &err), HANGAR_E_CANCELLED);
+    assert_int_equal(kit_run(store, snap, &options, job, NULL, &err), HANGAR_E_CANCELLED);
     assert_int_equal(kit_entries(at("out")), 0);
     hangar_job_free(job);
     hg_snapshot_free(snap);
@@ -374,36 +374,36 @@ static void test_damage(void **state)
     hg_buf_init(&bad, HG_MIB);
     for (size_t n = 0; n < good.len; n += 211) { /* a graph that was cut: refused, whatever is left of it */
         assert_int_equal(hg_write_file(graph, good.data, n, 0644, NULL), HANGAR_OK);
-        hangar_code code = hg_artifact_open(store, snap, &a, &err);
+        hangar_code code = hg_artifact_open(store, snap, NULL, &a, &err);
         if (code == HANGAR_OK) hg_artifact_free(a);
         else assert_int_equal(code, HANGAR_E_INVALID);
     }
     assert_int_equal(hg_write_file(graph, good.data, good.len, 0644, NULL), HANGAR_OK);
-    assert_int_equal(hg_artifact_open(store, snap, &a, &err), HANGAR_OK);
+    assert_int_equal(hg_artifact_open(store, snap, NULL, &a, &err), HANGAR_OK);
     hg_artifact_free(a);
     static const char *const broken[] = {
         "",
         "[]",
         "{}",
-        "{\"format\":2}",
         "{\"format\":1}",
-        "{\"format\":1,\"graphs\":[{\"name\":\"m\",\"file\":\"../x\"}]}",
-        "{\"format\":1,\"graphs\":[{\"name\":\"model\",\"file\":\"model.onnx\"}],\"weights\":[]}",
-        ("{\"format\":1,\"graphs\":[{\"name\":\"model\",\"file\":\"model.onnx\"}],"
+        "{\"format\":2}",
+        "{\"format\":2,\"graphs\":[{\"name\":\"m\",\"file\":\"../x\"}]}",
+        "{\"format\":2,\"graphs\":[{\"name\":\"model\",\"file\":\"model.onnx\"}],\"weights\":[]}",
+        ("{\"format\":2,\"graphs\":[{\"name\":\"model\",\"file\":\"model.onnx\"}],"
          "\"weights\":[{\"path\":\"model.safetensors\",\"bytes\":1,\"placed\":null}]}")};
     hg_buf keep;
     kit_read(manifest, &keep);
     for (size_t i = 0; i < HG_LEN(broken); i++) {
         assert_int_equal(hg_write_file(manifest, broken[i], strlen(broken[i]), 0644, NULL), HANGAR_OK);
-        if (hg_artifact_open(store, snap, &a, &err) != HANGAR_E_INVALID)
+        if (hg_artifact_open(store, snap, NULL, &a, &err) != HANGAR_E_INVALID)
             fail_msg("%s: %s", broken[i], err.msg);
     }
     assert_int_equal(hg_write_file(manifest, keep.data, keep.len, 0644, NULL), HANGAR_OK);
     assert_int_equal(truncate(real, 1000), 0); /* the blob was cut behind our back */
-    assert_int_equal(hg_artifact_open(store, snap, &a, &err), HANGAR_E_INVALID);
+    assert_int_equal(hg_artifact_open(store, snap, NULL, &a, &err), HANGAR_E_INVALID);
     assert_non_null(strstr(err.msg, "1000 bytes"));
     assert_int_equal(unlink(manifest), 0);
-    assert_int_equal(hg_artifact_open(store, snap, &a, &err), HANGAR_E_NOT_FOUND);
+    assert_int_equal(hg_artifact_open(store, snap, NULL, &a, &err), HANGAR_E_NOT_FOUND);
     hg_buf_deinit(&keep);
     hg_buf_deinit(&good);
     hg_buf_deinit(&bad);
@@ -435,7 +435,7 @@ static void test_opset(void **state)
     hangar_convert_options options = {.size = sizeof options};
     hangar_err err = {0};
     for (options.opset = 15; options.opset < 24; options.opset++) {
-        hangar_code code = hg_convert(store, snap, "t/x", &options, NULL, NULL, &err);
+        hangar_code code = kit_run(store, snap, &options, NULL, NULL, &err);
         assert_int_equal(code, options.opset >= 17 && options.opset <= 21 ? HANGAR_OK : HANGAR_E_USAGE);
     }
     hg_snapshot_free(snap);

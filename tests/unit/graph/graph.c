@@ -192,7 +192,8 @@ static void test_shapes(void **state)
     hg_value *mel = hg_graph_input(g, "mel", HG_ONNX_FLOAT, HG_SHAPE(HG_SYM("b"), HG_DIM(8), HG_DIM(100)));
     hg_value *w =
         hg_graph_weight(g, "conv", HG_ONNX_FLOAT, 3, (const uint64_t[]){6, 8, 3}, 0, 0, 6 * 8 * 3 * 4);
-    hg_value *c = hg_op_conv(g, "conv2", mel, w, weight(g, "bias", 6, 0, 0), (hg_conv){.stride = 2, .pad = 1});
+    hg_value *c =
+        hg_op_conv(g, "conv2", mel, w, weight(g, "bias", 6, 0, 0), (hg_conv){.stride = 2, .pad = 1});
     assert_int_equal(c->shape.dims[1].size, 6);
     assert_int_equal(c->shape.dims[2].size, 50);
     c = hg_op_transpose(g, "last", c, (const int64_t[]){0, 2, 1});
