@@ -203,7 +203,7 @@ static void test_convert(void **state)
     give.json = "{\"ref\":\"a/b\",\"architecture\":\"bert\",\"path\":\"/"
                 "p\",\"graphs\":[{\"file\":\"model.onnx\",\"nodes\":100,"
                 "\"bytes\":5000}],\"weights\":{\"placed\":\"link\",\"bytes\":1000000},\"bytes_written\":"
-                "5000,\"seconds\":0.021}";
+                "5000,\"proof\":{\"checks\":[1,2],\"ok\":true,\"seconds\":1.5},\"seconds\":0.021}";
     outcome o = CALL("convert", "a/b", "--out", "d", "--copy", "--opset", "18");
     assert_seen("convert a/b out d place 3 opset 18\n");
     assert_string_equal(o.page, "✓ a/b converted in 21 ms\n"
@@ -213,11 +213,13 @@ static void test_convert(void **state)
                                 "  path          /p\n"
                                 "\n"
                                 "GRAPH       NODES    SIZE\n"
-                                "model.onnx    100  5.0 kB\n");
+                                "model.onnx    100  5.0 kB\n"
+                                "\n"
+                                "✓ proved: 2 checks passed (1.5 s)\n");
     drop(&o);
     give.json = "{\"ref\":\"a/b\",\"weights\":{\"placed\":null,\"bytes\":0},\"seconds\":0.021}";
     o = CALL("convert", "a/b");
-    assert_non_null(strstr(o.page, "\nhangar validate a/b proves that it is right\n"));
+    assert_null(strstr(o.page, "proved"));
     assert_seen("convert a/b out - place 0 opset 0\n");
     drop(&o);
     o = CALL("convert", "a/b", "--out", "d", "--link");
@@ -230,6 +232,13 @@ static void test_convert(void **state)
     assert_int_equal(o.code, HANGAR_E_USAGE);
     drop(&o);
     o = CALL("convert", "a/b", "--link");
+    assert_int_equal(o.code, HANGAR_E_USAGE);
+    assert_seen("");
+    drop(&o);
+    o = CALL("convert", "a/b", "--to", "gguf");
+    assert_int_equal(o.code, HANGAR_E_USAGE);
+    drop(&o);
+    o = CALL("convert", "a/b", "--style", "plain");
     assert_int_equal(o.code, HANGAR_E_USAGE);
     assert_seen("");
     drop(&o);
