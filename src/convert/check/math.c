@@ -30,6 +30,15 @@ static double dot(const double *a, const double *b, size_t n)
     return sum;
 }
 
+/* y += s x */
+static void add_scaled(double *y, const double *x, double s, size_t n)
+{
+    quad by = {s, s, s, s};
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4) *(quad *)(y + i) += by * *(const quad *)(x + i);
+    for (; i < n; i++) y[i] += s * x[i];
+}
+
 /* y[0..1] of row x and y[2..3] of row z: their products with w and the weight row behind it. */
 static void dot_two_by_two(const double *x, const double *z, const double *w, size_t n, double y[4])
 {
@@ -115,8 +124,7 @@ double *hg_plain_linear_turned(hg_plain_state *r, const double *x, size_t rows, 
         if (!hg_plain_go(r)) continue;
         hg_plain_expand(&w, i, 1, row);
         for (size_t t = 0; t < rows; t++) {
-            double xi = x[t * w.rows + i], *yt = y + t * w.columns;
-            for (size_t o = 0; o < w.columns; o++) yt[o] += xi * row[o];
+            add_scaled(y + t * w.columns, row, x[t * w.rows + i], w.columns);
         }
     }
     if (hg_plain_go(r)) add_bias(y, b, rows, w.columns);
@@ -283,7 +291,7 @@ double *hg_plain_attend(hg_plain_state *r, const double *q, const double *k, con
             hg_plain_softmax(s, a->keys);
             for (size_t j = 0; j < a->keys; j++) {
                 const double *vj = v + (b * a->keys + j) * kv_pitch + group * a->dim;
-                for (size_t d = 0; s[j] > 0 && d < a->dim; d++) out[at + d] += s[j] * vj[d];
+                if (s[j] > 0) add_scaled(out + at, vj, s[j], a->dim);
             }
         }
     }
