@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* "a.b" into out: names are the architectures' own literals, and short. */
 static const char *join(char out[HG_ONNX_NAME_MAX], const char *a, const char *b)
@@ -240,4 +241,75 @@ hg_value *hg_seq2seq_cross(const hg_seq2seq *s, hg_build *b, const hg_attention_
     hg_value *y = project_back(s, b, n, out[0]);
     hg_graph_leave(b->g);
     return y;
+}
+
+/* ---- layers ---- */
+
+static hg_value *feed_forward(const hg_seq2seq *s, hg_build *b, const hg_seq2seq_stack *t, hg_value *x)
+{
+    hg_value *y = hg_block_linear(b, "fc1", x, s->width, t->inner, true);
+    return hg_block_linear(b, "fc2", hg_op_act(b->g, "act", y, t->act), t->inner, s->width, true);
+}
+
+/* What stands before a part of a layer: its norm, or nothing. */
+static hg_value *before(const hg_seq2seq *s, hg_build *b, const hg_seq2seq_stack *t, const char *norm,
+                        hg_stream *x)
+{
+    return t->pre_norm ? hg_block_stream_norm(b, norm, x, s->width, t->eps, false) : x->x;
+}
+
+/* What stands behind it. */
+static void after(const hg_seq2seq *s, hg_build *b, const hg_seq2seq_stack *t, const char *norm, hg_stream *x,
+                  hg_value *y)
+{
+    x->y = y;
+    if (t->pre_norm) return;
+    x->x = hg_block_add_norm(b, norm, y, x->x, s->width, t->eps, NULL);
+    x->y = NULL;
+}
+
+static void layer(const hg_seq2seq *s, hg_build *b, const hg_seq2seq_stack *t, hg_stream *x,
+                  hg_seq2seq_cache *cache)
+{
+    const hg_attention_names own = {"self_attn", "q_proj", "k_proj", "v_proj", "out_proj", true, t->key_bias};
+    hg_attention_names cross = own;
+    cross.scope = "encoder_attn";
+    hg_value *n = before(s, b, t, "self_attn_layer_norm", x);
+    after(s, b, t, "self_attn_layer_norm", x, hg_seq2seq_self(s, b, &own, n, NULL, cache));
+    if (cache) {
+        n = before(s, b, t, "encoder_attn_layer_norm", x);
+        after(s, b, t, "encoder_attn_layer_norm", x, hg_seq2seq_cross(s, b, &cross, n, cache));
+    }
+    n = before(s, b, t, "final_layer_norm", x);
+    after(s, b, t, "final_layer_norm", x, feed_forward(s, b, t, n));
+}
+
+/* All layers. */
+hg_stream hg_seq2seq_layers(const hg_seq2seq *s, hg_build *b, const hg_seq2seq_stack *t, hg_value *rows)
+{
+    hg_stream x = {.x = rows};
+    for (uint32_t i = 0; i < hg_build_layers(b, t->layers); i++) {
+        hg_graph_enter(b->g, "layers.%u", i);
+        layer(s, b, t, &x, s->caches ? &s->caches[i] : NULL);
+        hg_graph_leave(b->g);
+    }
+    return x;
+}
+
+/* ---- the ends ---- */
+
+/* Files that were written without repeating a weight name it in one of several ways. */
+const char *hg_seq2seq_table(hg_build *b, const char *side)
+{
+    bool encoder = strcmp(side, "encoder") == 0;
+    const char *const names[] = {"shared", encoder ? "encoder.embed_tokens" : "decoder.embed_tokens",
+                                 encoder ? "decoder.embed_tokens" : "encoder.embed_tokens"};
+    char leaf[64];
+    for (size_t i = 0; i < HG_LEN(names); i++) {
+        snprintf(leaf, sizeof leaf, "%s.weight", names[i]);
+        if (hg_block_has(b, leaf)) return names[i];
+    }
+    if (!hg_checkpoint_get(b->ck, "lm_head.weight", NULL)) return names[0];
+    b->prefix = "";
+    return "lm_head";
 }

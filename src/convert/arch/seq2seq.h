@@ -61,6 +61,25 @@ hg_value *hg_seq2seq_self(const hg_seq2seq *s, hg_build *b, const hg_attention_n
 /* Attention of rows to h. */
 hg_value *hg_seq2seq_cross(const hg_seq2seq *s, hg_build *b, const hg_attention_names *n, hg_value *rows,
                            hg_seq2seq_cache *cache);
+
+/* ---- layers with biases and LayerNorm: BART's, and Whisper's ---- */
+
+/* pre-norm:   x += attention(norm(x));  [decoder: x += attention(norm(x), h)];  x += fc2 act(fc1 norm(x))
+ * post-norm:  x = norm(x + attention(x)), and so on. */
+typedef struct hg_seq2seq_stack {
+    uint32_t layers, inner;
+    double eps;
+    hg_act act;
+    bool pre_norm, key_bias;
+} hg_seq2seq_stack;
+/* All layers (as many as are built) over rows; in the decoder of `s`, if a decoder is at work. The stream before a last norm. */
+hg_stream hg_seq2seq_layers(const hg_seq2seq *s, hg_build *b, const hg_seq2seq_stack *t, hg_value *rows);
+
+/* ---- the ends ---- */
+
+/* The token table of `side` ("encoder", "decoder") as it is called behind the prefix: "shared", the side's embed_tokens, the other one's. The
+ * table of lm_head is not behind a prefix, so that looking there may set b->prefix to "". */
+const char *hg_seq2seq_table(hg_build *b, const char *side);
 /* Rows [B S, size] of the stack as the output `name` [B, S, size]. */
 void hg_seq2seq_output(const hg_seq2seq *s, hg_build *b, const char *name, hg_value *rows, uint64_t size);
 

@@ -194,15 +194,6 @@ static hg_value *block(t5 *m, hg_build *b, hg_stream *x, hg_seq2seq_cache *cache
     return feed_forward(m, b, cache ? 2 : 1, n);
 }
 
-/* Where a stack's token table is: its own, or the shared one. */
-static const char *table_of(hg_build *b, const char *own)
-{
-    char leaf[64];
-    if (hg_block_has(b, "shared.weight")) return "shared";
-    snprintf(leaf, sizeof leaf, "%s.weight", own);
-    return hg_block_has(b, leaf) ? own : "lm_head";
-}
-
 /* Token rows through all blocks of a stack, which is called `scope`. */
 static hg_value *stack(t5 *m, hg_build *b, const char *scope, const char *table, uint32_t layers)
 {
@@ -224,7 +215,7 @@ static hangar_code build_encoder(t5 *m, hg_build *b, hangar_err *err)
 {
     hangar_code code = hg_seq2seq_encoder(&m->s, b, m->encoder_only ? "model" : "encoder_model", err);
     if (code != HANGAR_OK) return code;
-    hg_value *x = stack(m, b, "encoder", table_of(b, "encoder.embed_tokens"), m->encoder_layers);
+    hg_value *x = stack(m, b, "encoder", hg_seq2seq_table(b, "encoder"), m->encoder_layers);
     hg_seq2seq_output(&m->s, b, "last_hidden_state", x, m->s.width);
     return HANGAR_OK;
 }
@@ -233,7 +224,7 @@ static hangar_code build_decoder(t5 *m, hg_build *b, hangar_err *err)
 {
     hangar_code code = hg_seq2seq_decoder(&m->s, b, m->decoder_layers, true, err);
     if (code != HANGAR_OK) return code;
-    const char *table = table_of(b, "decoder.embed_tokens");
+    const char *table = hg_seq2seq_table(b, "decoder");
     char leaf[64];
     snprintf(leaf, sizeof leaf, "%s.weight", table);
     hg_value *x = stack(m, b, "decoder", table, m->decoder_layers);
