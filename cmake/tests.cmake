@@ -3,20 +3,11 @@
 #   tests/unit/<room>/<name>.c     cmocka; links its room and the floors below, so a broken room above is no hindrance
 #   tests/fuzz/<name>.c            replays tests/fuzz/corpus/<name>/ here, fuzzes in the fuzz preset
 #   tests/node/<name>.test.mjs     node:test
+#   tests/support/<name>.c         tool_<name>, a program that node tests drive; links format and base
 #   tests/cli/run                  golden output of the program
 set(isolated ${CMAKE_SOURCE_DIR}/tests/run-in-empty-dir)
 set(environment
   HANGAR=${CMAKE_BINARY_DIR}/hangar HANGAR_TOP=${CMAKE_SOURCE_DIR} HANGAR_BUILD=${CMAKE_BINARY_DIR})
-
-file(GLOB support CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/support/*.c)
-if(support)
-  add_library(hg_test_support STATIC ${support})
-  target_include_directories(hg_test_support PUBLIC
-    ${CMAKE_SOURCE_DIR}/tests/support ${CMAKE_SOURCE_DIR}/include ${CMAKE_SOURCE_DIR}/src)
-  target_link_libraries(hg_test_support PUBLIC hg_flags hg_dep_yyjson PkgConfig::PROTOBUF_C)
-  target_include_directories(hg_test_support SYSTEM PUBLIC ${HG_GEN})
-  add_dependencies(hg_test_support hg_onnx_gen)
-endif()
 
 # Gives a test program its room, the rooms below it, and the helpers.
 function(hg_test_program target room)
@@ -24,9 +15,6 @@ function(hg_test_program target room)
   target_include_directories(${target} PRIVATE
     ${CMAKE_SOURCE_DIR}/include ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/tests/support)
   target_link_libraries(${target} PRIVATE hg_flags)
-  if(TARGET hg_test_support)
-    target_link_libraries(${target} PRIVATE hg_test_support)
-  endif()
   if(room MATCHES "^runner_")
     target_link_libraries(${target} PRIVATE hg_${room})
     hg_link_rooms(${target} format base)
@@ -38,6 +26,14 @@ function(hg_test_program target room)
   endif()
   set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 endfunction()
+
+# A program that node tests talk to: tool_<name>, line by line, over stdin and stdout.
+file(GLOB tools CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/support/*.c)
+foreach(source ${tools})
+  get_filename_component(name ${source} NAME_WE)
+  add_executable(tool_${name} ${source})
+  hg_test_program(tool_${name} format)
+endforeach()
 
 file(GLOB units CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/tests/unit ${CMAKE_SOURCE_DIR}/tests/unit/*/*.c)
 if(units AND NOT HANGAR_FUZZ)

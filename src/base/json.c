@@ -190,6 +190,11 @@ bool hg_json_is_number(const hg_jval *v)
     return yyjson_is_num(hg_json_yy(v));
 }
 
+bool hg_json_is_real(const hg_jval *v)
+{
+    return yyjson_is_real(hg_json_yy(v));
+}
+
 bool hg_json_is_null(const hg_jval *v)
 {
     return !v || yyjson_is_null(hg_json_yy(v));

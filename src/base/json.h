@@ -43,6 +43,7 @@ bool hg_json_is_object(const hg_jval *v);
 bool hg_json_is_array(const hg_jval *v);
 bool hg_json_is_string(const hg_jval *v);
 bool hg_json_is_number(const hg_jval *v);
+bool hg_json_is_real(const hg_jval *v); /* a number written with a point or an exponent, whole or not */
 bool hg_json_is_null(const hg_jval *v); /* an explicit null, or nothing there (NULL) */
 bool hg_json_is_bool(const hg_jval *v);
 
