@@ -253,7 +253,7 @@ void hg_plain_deberta(hg_plain_state *r, const char *model_type)
     double *x = embed(r, &p, h.vocab);
     read_table(r, &p);
     size_t depth = hg_plain_depth(r, p.layers);
-    for (size_t i = 0; i < depth; i++) {
+    for (size_t i = 0; r->code == HANGAR_OK && i < depth; i++) {
         hg_plain_block *mark = r->blocks;
         layer(r, &p, x, i);
         hg_plain_release(r, mark);

@@ -263,7 +263,7 @@ static void run(hg_plain_state *r, pass *p, hg_plain_decoder_config *c, hg_plain
     if (c->two_ropes) p->local_rope = hg_plain_rope_read(r, &c->local_rope);
     if (c->alibi) p->alibi = alibi(r, c->heads);
     double *x = embed(r, p);
-    for (size_t i = 0; i < depth; i++) {
+    for (size_t i = 0; r->code == HANGAR_OK && i < depth; i++) {
         hg_plain_block *mark = r->blocks;
         p->layer = i;
         (void)snprintf(p->at, sizeof p->at, c->names.layer, i);

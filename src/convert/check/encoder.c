@@ -226,7 +226,7 @@ void hg_plain_encoder(hg_plain_state *r, const char *model_type)
     distance_bias(r, &p);
     double *x = embed(r, &p, heads.vocab);
     size_t depth = hg_plain_depth(r, p.layers);
-    for (size_t i = 0; i < depth; i++) {
+    for (size_t i = 0; r->code == HANGAR_OK && i < depth; i++) {
         hg_plain_block *mark = r->blocks;
         char at[64], name[48];
         (void)snprintf(name, sizeof name, p.f->layer, i);

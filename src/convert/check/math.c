@@ -100,6 +100,7 @@ static void add_bias(double *y, const double *b, size_t rows, size_t columns)
 /* y = W x + b. */
 double *hg_plain_linear(hg_plain_state *r, const double *x, size_t rows, hg_plain_mat w, const double *b)
 {
+    if (r->code != HANGAR_OK) return NULL;
     double *y = hg_plain_array_new(r, rows, w.rows);
     double *part = hg_plain_array_new(r, BLOCK, w.columns);
     for (size_t o = 0; o < w.rows; o += BLOCK) {
@@ -117,6 +118,7 @@ double *hg_plain_linear(hg_plain_state *r, const double *x, size_t rows, hg_plai
 double *hg_plain_linear_turned(hg_plain_state *r, const double *x, size_t rows, hg_plain_mat w,
                                const double *b)
 {
+    if (r->code != HANGAR_OK) return NULL;
     double *y = hg_plain_array_new(r, rows, w.columns);
     double *row = hg_plain_array_new(r, 1, w.columns);
     for (size_t i = 0; i < w.rows; i++) {
@@ -280,6 +282,7 @@ double *hg_plain_attend(hg_plain_state *r, const double *q, const double *k, con
                         const hg_plain_attention *a)
 {
     size_t pitch = a->heads * a->dim, kv_pitch = a->kv_heads * a->dim;
+    if (r->code != HANGAR_OK) return NULL;
     double *out = hg_plain_array_new(r, a->batch * a->queries, pitch);
     double *s = hg_plain_array_new(r, 1, a->keys);
     for (size_t n = 0; n < a->batch * a->heads; n++) {

@@ -190,7 +190,7 @@ void hg_plain_modernbert(hg_plain_state *r, const char *model_type)
     hg_plain_mat words = hg_plain_matrix(r, "model.", "embeddings.tok_embeddings.weight", vocab, p.hidden);
     double *x = hg_plain_embed(r, r->in->ids, p.rows, words, 1);
     x = hg_plain_normalize(r, x, p.rows, p.hidden, &p.norm, "model.", "embeddings.norm");
-    for (size_t i = 0; i < depth; i++) {
+    for (size_t i = 0; r->code == HANGAR_OK && i < depth; i++) {
         hg_plain_block *mark = r->blocks;
         layer(r, &p, x, i);
         hg_plain_release(r, mark);

@@ -139,9 +139,9 @@ static double *encoder(hg_plain_state *r, const pass *p, bool whole, size_t *cou
     const size_t *rows = whole ? NULL : in->rows;
     size_t depth = hg_plain_depth(r, p->encoder_layers), all = in->batch * p->sources * p->hidden;
     *count = rows ? in->row_count : p->sources;
-    if (in->frames != 2 * p->sources) {
-        hg_plain_fail(r, HANGAR_E_USAGE, "the reference needs %zu frames of features, not %zu",
-                      2 * p->sources, in->frames);
+    if (in->mels != p->mels || in->frames != 2 * p->sources) {
+        hg_plain_fail(r, HANGAR_E_USAGE, "the reference needs features of %zu bins and %zu frames", p->mels,
+                      2 * p->sources);
         return NULL;
     }
     for (size_t i = 0; rows && i < in->row_count; i++) {
@@ -153,7 +153,7 @@ static double *encoder(hg_plain_state *r, const pass *p, bool whole, size_t *cou
     const double *y = front(r, p);
     if (hg_plain_go(r)) memcpy(x, y, all * sizeof *x);
     hg_plain_release(r, mark);
-    for (size_t i = 0; i + 1 < depth; i++) {
+    for (size_t i = 0; r->code == HANGAR_OK && i + 1 < depth; i++) {
         mark = r->blocks;
         y = encoder_layer(r, p, x, i, NULL, p->sources);
         if (hg_plain_go(r)) memcpy(x, y, all * sizeof *x);
@@ -190,7 +190,7 @@ static void decoder(hg_plain_state *r, const pass *p, const double *states, size
         hg_plain_matrix(r, "model.decoder.", "embed_positions.weight", p->targets, p->hidden);
     double *x = hg_plain_embed(r, r->in->ids, rows, words, p->embed_scale);
     hg_plain_add(r, x, hg_plain_embed(r, hg_plain_positions(r), rows, places, 1), rows * p->hidden, 1);
-    for (size_t i = 0; i < depth; i++) {
+    for (size_t i = 0; r->code == HANGAR_OK && i < depth; i++) {
         hg_plain_block *mark = r->blocks;
         decoder_layer(r, p, x, states, keys, i);
         hg_plain_release(r, mark);
@@ -204,7 +204,10 @@ static void decoder(hg_plain_state *r, const pass *p, const double *states, size
 /* Given states as double. */
 static double *given(hg_plain_state *r, const pass *p)
 {
-    size_t count = r->in->batch * r->in->states_length * p->hidden;
+    if (r->in->states_width != p->hidden) {
+        hg_plain_fail(r, HANGAR_E_USAGE, "the reference needs encoder states of width %zu", p->hidden);
+    }
+    size_t count = r->in->batch * r->in->states_length * r->in->states_width;
     double *x = hg_plain_array_new(r, 1, count);
     for (size_t i = 0; hg_plain_go(r) && i < count; i++) x[i] = (double)r->in->states[i];
     return x;

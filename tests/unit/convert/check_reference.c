@@ -36,7 +36,9 @@ static void read_inputs(const hg_jval *c, inputs *x)
     const hg_jval *any = ids ? ids : pixels ? pixels : samples;
     x->in.batch = kit_shape(any, 0);
     x->in.length = ids ? kit_shape(ids, 1) : 0;
+    x->in.mels = kit_shape(features, 1);
     x->in.frames = kit_shape(features, 2);
+    x->in.channels = kit_shape(pixels, 1);
     x->in.height = kit_shape(pixels, 2);
     x->in.width = kit_shape(pixels, 3);
     x->in.sample_count = kit_shape(samples, 1);

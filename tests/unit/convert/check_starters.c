@@ -127,7 +127,7 @@ static void whisper_digits(void **state)
     const hg_jval *clip = hg_json_at(hg_json_get(hg_json_root(m.reference), "clips"), 0);
     const hg_jval *enc = hg_json_get(clip, "encoder"), *dec = hg_json_get(clip, "decoder");
     float *mel = features(hg_json_text_or(hg_json_get(clip, "file"), ""));
-    hg_ref_input in = {.features = mel, .frames = 3000, .rows = rows, .row_count = HG_LEN(rows)};
+    hg_ref_input in = {.features = mel, .mels = 80, .frames = 3000, .rows = rows, .row_count = HG_LEN(rows)};
     run(&m, &in, &sampled);
     const hg_ref_array *h = hg_ref_output_get(&sampled, "last_hidden_state");
     assert_int_equal(h->shape[1], HG_LEN(rows));
@@ -165,12 +165,13 @@ static void given_states(void **state)
     kit_open(&m, dir);
     const hg_jval *c = hg_json_at(hg_json_get(hg_json_root(m.reference), "cases"), 0);
     float *mel = kit_floats(hg_json_path(c, "inputs", "input_features", NULL));
-    hg_ref_input in = {.features = mel, .frames = 200, .ids = ids, .length = 3};
+    hg_ref_input in = {.features = mel, .mels = 80, .frames = 200, .ids = ids, .length = 3};
     run(&m, &in, &first);
     const hg_ref_array *h = hg_ref_output_get(&first, "last_hidden_state");
     float *states = hg_calloc(h->count, sizeof *states);
     for (size_t i = 0; i < h->count; i++) states[i] = (float)h->data[i];
-    hg_ref_input again = {.states = states, .states_length = h->shape[1], .ids = ids, .length = 3};
+    hg_ref_input again = {
+        .states = states, .states_length = h->shape[1], .states_width = h->shape[2], .ids = ids, .length = 3};
     run(&m, &again, &second);
     const hg_ref_array *a = hg_ref_output_get(&first, "logits"), *b = hg_ref_output_get(&second, "logits");
     for (size_t i = 0; i < a->count; i++) assert_true(fabs(a->data[i] - b->data[i]) < 1e-6);
