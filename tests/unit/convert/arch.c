@@ -145,7 +145,7 @@ static void test_bert_refusals(void **state)
         hangar_code code;
         const char *words;
     } bad[] = {
-        {"\"bert\"", "\"gpt9\"", HANGAR_E_UNSUPPORTED, "model_type gpt9 (known: bert, "},
+        {"\"bert\"", "\"gpt9\"", HANGAR_E_UNSUPPORTED, "model_type gpt9 (known: "},
         {"\"model_type\"", "\"_name_or_path\"", HANGAR_E_UNSUPPORTED, "model_type is missing"},
         {"\"BertModel\"", "\"BertForMultipleChoice\"", HANGAR_E_UNSUPPORTED, "BertForMultipleChoice"},
         {"\"use_cache\"", "\"position_embedding_type\": \"relative_key\", \"use_cache\"",
@@ -231,7 +231,7 @@ static void test_whisper_refusals(void **state)
          "conv1.weight is [64, 80, 3], config.json asks for [64, 128, 3]"},
         {"\"decoder_attention_heads\": 4", "\"decoder_attention_heads\": 3", HANGAR_E_INVALID, "d_model 64"},
         {"\"encoder_attention_heads\": 4", "\"encoder_attention_heads\": 3", HANGAR_E_INVALID,
-         "64 columns for 3 heads"},
+         "d_model 64 does not divide"},
         {"\"max_source_positions\": 100", "\"max_source_positions\": 101", HANGAR_E_INVALID,
          "embed_positions"},
         {"\"max_target_positions\": 64", "\"max_target_positions\": 65", HANGAR_E_INVALID, "embed_positions"},
