@@ -26,32 +26,36 @@
 
 /* What a model is run on. All arrays are borrowed, row-major, and may be NULL where a model has no use for them. */
 typedef struct hg_ref_input {
-    size_t batch;        /* of everything below; 0 is taken as 1 */
-    size_t length;       /* tokens per row; for encoder-decoders those of the decoder */
-    const int64_t *ids;  /* [batch][length] */
-    const int64_t *mask; /* [batch][length], 1 = a token, 0 = padding (left or right); NULL = all tokens */
+    size_t batch;             /* of everything below; 0 is taken as 1 */
+    size_t length;            /* tokens per row; for encoder-decoders those of the decoder */
+    const int64_t *ids;       /* [batch][length] */
+    const int64_t *mask;      /* [batch][length]: 1 a token, 0 padding, left or right; NULL = all tokens */
     const int64_t *positions; /* [batch][length]; NULL = as the model makes them */
     const int64_t *types;     /* [batch][length] token types; NULL = all 0 */
 
-    size_t source_length; /* encoder-decoders of text: tokens of the encoder */
+    /* Encoder-decoders of text: the encoder's tokens, [batch][source_length]. */
     const int64_t *source, *source_mask;
-
-    const float *features; /* Whisper: [batch][mels][frames], frames = 2 * max_source_positions */
-    size_t frames;
-    const size_t *
-        rows; /* Whisper: which positions of the encoder to answer (ascending); NULL = all. Only these need what */
-    size_t row_count; /* the last layer does behind its keys and values: 1500 positions are costly */
-    const float *
-        states; /* encoder-decoders: the encoder's output [batch][states_length][d_model]; then no encoder is run */
-    size_t states_length;
-
-    const float *pixels; /* vision: [batch][channels][height][width] */
-    size_t height, width;
-    const float *samples; /* wav2vec2: [batch][sample_count] */
+    size_t source_length;
+    /* Encoder-decoders: what the encoder gave, [batch][states_length][states_width = d_model]; then no encoder
+     * is run. source_mask is its mask, if source_length = states_length. */
+    const float *states;
+    size_t states_length, states_width;
+    /* Whisper: [batch][mels][frames], frames = 2 * max_source_positions. */
+    const float *features;
+    size_t mels, frames;
+    /* Whisper: which positions of the encoder to answer; NULL = all. Only these need what the last layer does
+     * behind its keys and values, as long as no ids ask for the decoder: 1500 positions are costly. */
+    const size_t *rows;
+    size_t row_count;
+    /* Vision: [batch][channels][height][width]. */
+    const float *pixels;
+    size_t channels, height, width;
+    /* wav2vec2: [batch][sample_count]. */
+    const float *samples;
     size_t sample_count;
 
-    uint32_t
-        layers; /* only the first n layers of each stack; 0 = all. Embeddings, the final norm and the head always */
+    /* Only the first n layers of each stack; 0 = all. Embeddings, the final norm and the head always. */
+    uint32_t layers;
     double seconds; /* TIMEOUT beyond; 0 = as long as it takes */
 } hg_ref_input;
 
