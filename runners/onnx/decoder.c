@@ -6,12 +6,15 @@
  * encoder's keys and values and runs with one row; later steps get them back, while the decoder's grow.
  * Alone (model): past_key_values.N.key|value; attention_mask counts past and new tokens, position_ids the new ones.
  *
- * What a step gave is fed to the next as it is, without a copy. Copies are made where the cache changes otherwise: a search with several
- * beams copies rows, a conversation that went another way (hg_decoder_cut) the part that stays.
+ * What a step gave is fed to the next as it is, without a copy of ours (APART). But the graph itself makes a new cache in each step, and copies
+ * the old one into it. GroupQueryAttention need not: when past and present are one tensor, with room behind the tokens, it writes the new ones into
+ * it (IN_PLACE), provided that the rest of the graph takes the number of tokens from the attention mask. Whether it does is tried out once, at the
+ * first single token: the step is repeated in place, with NaN in the room behind, and must give the same scores, bit by bit.
  */
-#include "runner.h"
+#include "cache.h"
 
 #include "base/mem.h"
+#include "engine/wire.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -21,29 +24,21 @@
 #define F32 ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT
 #define I64 ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64
 
-/* One tensor of the cache. */
-typedef struct slot {
-    const char *in;
-    const char *out;
-    bool of_encoder;
-    ONNXTensorElementDataType type;
-    int64_t heads, dim;
-    OrtValue *value;
-} slot;
-
 struct hg_decoder {
     hg_onnx *o;
     hg_graph *graph;
     OrtValue *hidden, *hidden_mask;
-    slot slots[HG_ONNX_TENSORS_MAX];
+    hg_slot slots[HG_ONNX_TENSORS_MAX];
     size_t slot_count;
     bool wants_hidden, wants_hidden_mask, wants_branch, wants_mask, wants_positions;
     size_t rows, length; /* length: tokens in the cache */
     bool started;
-    OrtValue *logits;  /* of the last step */
-    int64_t *numbers;  /* attention_mask, then position_ids */
-    size_t number_cap; /* of both together */
-    float *row;        /* hg_decoder_feed's */
+    enum { NOT_TRIED, APART, IN_PLACE } cache; /* how the graph takes it, see the top */
+    size_t capacity;                           /* IN_PLACE: tokens that the slots have room for */
+    OrtValue *logits;                          /* of the last step */
+    int64_t *numbers;                          /* attention_mask, then position_ids */
+    size_t number_cap;                         /* of both together */
+    float *row;                                /* hg_decoder_feed's */
     size_t row_cap;
 };
 
@@ -61,7 +56,7 @@ static const char *present_of(const hg_graph *g, const char *past)
 /* A tensor of the cache. */
 static hangar_code know_slot(hg_decoder *d, const hg_port *port, hangar_err *err)
 {
-    slot *s = &d->slots[d->slot_count++];
+    hg_slot *s = &d->slots[d->slot_count++];
     s->in = port->name;
     s->out = present_of(d->graph, port->name);
     s->of_encoder = strstr(port->name, ".encoder.") != NULL;
@@ -106,13 +101,14 @@ static hangar_code empty_slots(hg_decoder *d, hangar_err *err)
 {
     hangar_code code = HANGAR_OK;
     for (size_t i = 0; i < d->slot_count && code == HANGAR_OK; i++) {
-        slot *s = &d->slots[i];
+        hg_slot *s = &d->slots[i];
         int64_t dims[4] = {1, s->heads, 0, s->dim};
         hg_value_free(d->o, &s->value);
         code = hg_tensor_over(d->o, NULL, 0, dims, 4, s->type, &s->value, err);
     }
     d->rows = 1;
     d->length = 0;
+    d->capacity = 0;
     d->started = false;
     return code;
 }
@@ -218,10 +214,11 @@ static hangar_code make_inputs(hg_decoder *d, step *s, const int64_t *ids, size_
     return code;
 }
 
-/* Runs; the new cache takes the place of the old one. The encoder's part is taken from the first step alone. */
-static hangar_code run_step(hg_decoder *d, step *s, hangar_err *err)
+/* Names and values of a step, with `slots` for the cache; in place they are also what the step writes to. */
+static void fill_step(const hg_decoder *d, step *s, OrtValue *const *slots, bool in_place)
 {
-    const hg_onnx *o = d->o;
+    s->in_count = s->out_count = 0;
+    memset(s->outs, 0, sizeof s->outs);
     give(s, "input_ids", s->ids);
     if (d->wants_hidden) give(s, "encoder_hidden_states", d->hidden);
     if (d->wants_hidden_mask) give(s, "encoder_attention_mask", d->hidden_mask);
@@ -230,23 +227,120 @@ static hangar_code run_step(hg_decoder *d, step *s, hangar_err *err)
     if (d->wants_positions) give(s, "position_ids", s->positions);
     s->out_names[s->out_count++] = "logits";
     for (size_t i = 0; i < d->slot_count; i++) {
-        give(s, d->slots[i].in, d->slots[i].value);
-        if (!d->started || !d->slots[i].of_encoder) s->out_names[s->out_count++] = d->slots[i].out;
+        give(s, d->slots[i].in, slots[i]);
+        if (d->started && d->slots[i].of_encoder) continue;
+        if (in_place) s->outs[s->out_count] = slots[i];
+        s->out_names[s->out_count++] = d->slots[i].out;
     }
-    hangar_code code = hg_onnx_check(o,
-                                     o->api->Run(d->graph->session, o->run_options, s->in_names, s->ins,
-                                                 s->in_count, s->out_names, s->out_count, s->outs),
-                                     d->graph->name, err);
+}
+
+static hangar_code run_graph(const hg_decoder *d, step *s, hangar_err *err)
+{
+    const hg_onnx *o = d->o;
+    return hg_onnx_check(o,
+                         o->api->Run(d->graph->session, o->run_options, s->in_names, s->ins, s->in_count,
+                                     s->out_names, s->out_count, s->outs),
+                         d->graph->name, err);
+}
+
+/* The values of the slots, side by side. */
+static void slot_values(const hg_decoder *d, OrtValue **out)
+{
+    for (size_t i = 0; i < d->slot_count; i++) out[i] = d->slots[i].value;
+}
+
+/* The first bytes of two tensors of scores are the same, and numbers. */
+static bool same_scores(const hg_decoder *d, const OrtValue *a, const OrtValue *b)
+{
+    ONNXTensorElementDataType type = hg_port_get(&d->graph->outs, "logits")->type;
+    int64_t x_dims[HG_ONNX_RANK_MAX], y_dims[HG_ONNX_RANK_MAX];
+    const void *x = NULL, *y = NULL;
+    uint64_t bytes = 0;
+    if (hg_tensor_view(d->o, a, type, 3, &x, x_dims, NULL) != HANGAR_OK ||
+        hg_tensor_view(d->o, b, type, 3, &y, y_dims, NULL) != HANGAR_OK ||
+        memcmp(x_dims, y_dims, 3 * sizeof *x_dims) != 0 ||
+        !hg_tensor_bytes(type, x_dims, 3, SIZE_MAX, &bytes))
+        return false;
+    return bytes > 0 && memcmp(x, y, (size_t)bytes) == 0;
+}
+
+/*
+ * Repeats a step that was made APART, from what was before it (the first d->length tokens of the slots), in place. When that gives the same
+ * scores, the decoder goes on that way.
+ */
+static hangar_code try_in_place(hg_decoder *d, step *s, hangar_err *err)
+{
+    OrtValue *trial[HG_ONNX_TENSORS_MAX] = {0};
+    size_t capacity = hg_cache_room(d->length + 1);
+    hangar_code code = HANGAR_OK;
+    for (size_t i = 0; i < d->slot_count && code == HANGAR_OK; i++)
+        code = hg_slot_copy(d->o, &d->slots[i], d->length, capacity, true, &trial[i], err);
+    d->cache = APART;
+    if (code == HANGAR_OK) {
+        fill_step(d, s, trial, true);
+        code = run_graph(d, s, NULL);
+        bool same = code == HANGAR_OK && same_scores(d, d->logits, s->outs[0]);
+        /* A graph that refuses is no error; one that was ended from outside may be asked again. */
+        if (code != HANGAR_OK && hg_wire_pending(d->o->fd)) d->cache = NOT_TRIED;
+        if (code == HANGAR_OK) hg_value_free(d->o, &s->outs[0]);
+        code = HANGAR_OK;
+        for (size_t i = 0; i < d->slot_count && same; i++) {
+            OrtValue *old = d->slots[i].value;
+            d->slots[i].value = trial[i];
+            trial[i] = old;
+        }
+        if (same) {
+            d->cache = IN_PLACE;
+            d->capacity = capacity;
+        }
+    }
+    for (size_t i = 0; i < d->slot_count; i++) hg_value_free(d->o, &trial[i]);
+    return code;
+}
+
+/* Makes room for more tokens in place. */
+static hangar_code make_room(hg_decoder *d, size_t tokens, hangar_err *err)
+{
+    hangar_code code = HANGAR_OK;
+    if (tokens <= d->capacity) return code;
+    size_t capacity = hg_cache_room(tokens);
+    for (size_t i = 0; i < d->slot_count && code == HANGAR_OK; i++) {
+        OrtValue *larger = NULL;
+        code = hg_slot_copy(d->o, &d->slots[i], d->length, capacity, false, &larger, err);
+        if (code != HANGAR_OK) break;
+        hg_value_free(d->o, &d->slots[i].value);
+        d->slots[i].value = larger;
+    }
+    /* Of two lengths: nothing can be done with them but to begin anew. */
+    d->capacity = code == HANGAR_OK ? capacity : 0;
+    return code;
+}
+
+/* Runs; the new cache takes the place of the old one. The encoder's part is taken from the first step alone. */
+static hangar_code run_step(hg_decoder *d, step *s, size_t each, hangar_err *err)
+{
+    const hg_onnx *o = d->o;
+    OrtValue *slots[HG_ONNX_TENSORS_MAX] = {0};
+    bool in_place = d->cache == IN_PLACE;
+    hangar_code code = in_place ? make_room(d, d->length + each, err) : HANGAR_OK;
+    slot_values(d, slots);
+    if (code == HANGAR_OK) {
+        fill_step(d, s, slots, in_place);
+        code = run_graph(d, s, err);
+    }
     if (code != HANGAR_OK) return code;
     hg_value_free(o, &d->logits);
     d->logits = s->outs[0];
-    for (size_t i = 0, at = 1; i < d->slot_count; i++)
+    for (size_t i = 0, at = 1; i < d->slot_count && !in_place; i++)
         if (!d->started || !d->slots[i].of_encoder) {
             hg_value_free(o, &d->slots[i].value);
             d->slots[i].value = s->outs[at++];
         }
     d->started = true;
-    return HANGAR_OK;
+    bool alone = d->wants_mask && !d->wants_hidden && !d->wants_branch;
+    if (alone && d->cache == NOT_TRIED && each == 1 && d->rows == 1 && d->length > 0)
+        code = try_in_place(d, s, err);
+    return code;
 }
 
 /* One step. *out_data is the logits, of `type`; out_vocab their last dimension. */
@@ -258,7 +352,7 @@ static hangar_code one_step(hg_decoder *d, const int64_t *ids, size_t each, ONNX
     HG_AUTO(hg_auto_free) step *s = hg_calloc(1, sizeof *s);
     if (!s) return hg_fail_memory(err);
     hangar_code code = make_inputs(d, s, ids, each, err);
-    if (code == HANGAR_OK) code = run_step(d, s, err);
+    if (code == HANGAR_OK) code = run_step(d, s, each, err);
     OrtValue **const made[] = {&s->ids, &s->branch, &s->mask, &s->positions};
     for (size_t i = 0; i < HG_LEN(made); i++) hg_value_free(o, made[i]);
     if (code == HANGAR_OK) code = hg_tensor_view(o, d->logits, type, 3, out_data, dims, err);
@@ -307,37 +401,6 @@ hangar_code hg_decoder_feed(hg_decoder *d, const int64_t *ids, size_t count, flo
     return HANGAR_OK;
 }
 
-/* A slot with its rows chosen anew. */
-static hangar_code select_rows(hg_decoder *d, slot *s, const size_t *from, size_t rows, hangar_err *err)
-{
-    const hg_onnx *o = d->o;
-    const void *old = NULL;
-    void *fresh = NULL;
-    int64_t dims[HG_ONNX_RANK_MAX];
-    hangar_code code = hg_tensor_view(o, s->value, s->type, 4, &old, dims, err);
-    if (code != HANGAR_OK) return code;
-    size_t have = (size_t)dims[0];
-    uint64_t row = 0;
-    int64_t row_dims[3] = {dims[1], dims[2], dims[3]};
-    if (!hg_tensor_bytes(s->type, row_dims, 3, SIZE_MAX / (HG_ONNX_BEAMS_MAX + 1), &row))
-        return hg_fail(err, HANGAR_E_LIMIT, "a cache row is too large");
-    dims[0] = (int64_t)rows;
-    OrtValue *value = NULL;
-    code = hg_onnx_check(o, o->api->CreateTensorAsOrtValue(o->allocator, dims, 4, s->type, &value), "cache",
-                         err);
-    if (code == HANGAR_OK) code = hg_onnx_check(o, o->api->GetTensorMutableData(value, &fresh), "cache", err);
-    for (size_t i = 0; i < rows && code == HANGAR_OK && row > 0; i++)
-        memcpy((char *)fresh + i * row, (const char *)old + (from[i] < have ? from[i] : 0) * row,
-               (size_t)row);
-    if (code != HANGAR_OK) {
-        hg_value_free(o, &value);
-        return code;
-    }
-    hg_value_free(o, &s->value);
-    s->value = value;
-    return HANGAR_OK;
-}
-
 hangar_code hg_decoder_select(hg_decoder *d, const size_t *from, size_t rows, hangar_err *err)
 {
     bool same = rows == d->rows;
@@ -346,61 +409,42 @@ hangar_code hg_decoder_select(hg_decoder *d, const size_t *from, size_t rows, ha
     for (size_t i = 0; i < d->slot_count && !same && code == HANGAR_OK; i++) {
         /* all rows listen to the same sound: the encoder's part changes only in number */
         if (d->slots[i].of_encoder && rows == d->rows) continue;
-        code = select_rows(d, &d->slots[i], from, rows, err);
+        code = hg_slot_rows(d->o, &d->slots[i], from, rows, err);
     }
     d->rows = rows;
     return code;
 }
 
-/* A slot with only the first `length` tokens of each head. */
-static hangar_code cut_slot(hg_decoder *d, slot *s, size_t length, hangar_err *err)
-{
-    const hg_onnx *o = d->o;
-    const void *old = NULL;
-    void *fresh = NULL;
-    int64_t dims[HG_ONNX_RANK_MAX];
-    hangar_code code = hg_tensor_view(o, s->value, s->type, 4, &old, dims, err);
-    if (code != HANGAR_OK) return code;
-    size_t token = (size_t)s->dim * hg_type_size(s->type), have = (size_t)dims[2];
-    dims[2] = (int64_t)length;
-    OrtValue *value = NULL;
-    code = hg_onnx_check(o, o->api->CreateTensorAsOrtValue(o->allocator, dims, 4, s->type, &value), "cache",
-                         err);
-    if (code == HANGAR_OK) code = hg_onnx_check(o, o->api->GetTensorMutableData(value, &fresh), "cache", err);
-    for (int64_t h = 0; h < dims[1] && code == HANGAR_OK; h++)
-        memcpy((char *)fresh + (size_t)h * length * token, (const char *)old + (size_t)h * have * token,
-               length * token);
-    if (code != HANGAR_OK) {
-        hg_value_free(o, &value);
-        return code;
-    }
-    hg_value_free(o, &s->value);
-    s->value = value;
-    return HANGAR_OK;
-}
-
-/* Every slot of the decoder's own is [1, heads, length, dim]. */
-static bool is_whole(const hg_decoder *d)
+/* Every slot of the decoder's own is [1, heads, tokens, dim]. */
+static bool is_whole(const hg_decoder *d, size_t tokens)
 {
     bool whole = d->rows == 1 && d->started;
     for (size_t i = 0; i < d->slot_count && whole; i++) {
-        const slot *s = &d->slots[i];
+        const hg_slot *s = &d->slots[i];
         const void *data = NULL;
         int64_t dims[HG_ONNX_RANK_MAX];
         if (s->of_encoder) continue;
         whole = hg_tensor_view(d->o, s->value, s->type, 4, &data, dims, NULL) == HANGAR_OK && dims[0] == 1 &&
-                dims[1] == s->heads && dims[2] == (int64_t)d->length && dims[3] == s->dim;
+                dims[1] == s->heads && dims[2] == (int64_t)tokens && dims[3] == s->dim;
     }
     return whole;
 }
 
 hangar_code hg_decoder_cut(hg_decoder *d, size_t length, hangar_err *err)
 {
-    if (length == d->length) return HANGAR_OK;
-    if (length == 0 || length > d->length || !is_whole(d)) return empty_slots(d, err);
+    bool in_place = d->cache == IN_PLACE;
+    if (length == d->length && length > 0) return HANGAR_OK;
+    if (length == 0 || length > d->length || !is_whole(d, in_place ? d->capacity : d->length))
+        return empty_slots(d, err);
     hangar_code code = HANGAR_OK;
-    for (size_t i = 0; i < d->slot_count && code == HANGAR_OK; i++)
-        if (!d->slots[i].of_encoder) code = cut_slot(d, &d->slots[i], length, err);
+    for (size_t i = 0; i < d->slot_count && code == HANGAR_OK && !in_place; i++) {
+        OrtValue *shorter = NULL;
+        if (d->slots[i].of_encoder) continue;
+        code = hg_slot_copy(d->o, &d->slots[i], length, length, false, &shorter, err);
+        if (code != HANGAR_OK) break;
+        hg_value_free(d->o, &d->slots[i].value);
+        d->slots[i].value = shorter;
+    }
     if (code == HANGAR_OK) {
         d->length = length;
         return code;

@@ -397,6 +397,14 @@ static hangar_code answer(run *r, hangar_err *err)
     return code;
 }
 
+/* The text goes on from the prompt, unless that was a conversation or went through an encoder. */
+static hangar_code open_stream(run *r, hangar_err *err)
+{
+    bool on =
+        !(r->o->text && r->o->text->chat && !r->call.prompt) && !hg_onnx_graph(r->o, "encoder_model", NULL);
+    return hg_text_stream_new(r->o->text, on ? r->prompt.ids[r->prompt.count - 1] : -1, &r->stream, err);
+}
+
 hangar_code hg_onnx_generate(hg_onnx *o, const hg_jval *doc, hg_jw **out_done, hangar_err *err)
 {
     run r = {.o = o, .finish = "stop"};
@@ -407,7 +415,7 @@ hangar_code hg_onnx_generate(hg_onnx *o, const hg_jval *doc, hg_jw **out_done, h
     hg_tail_init(&r.tail, r.call.stop);
     hg_sampler_init(&r.sampler, &r.call);
     if (code == HANGAR_OK) code = read_prompt(&r, doc, err);
-    if (code == HANGAR_OK) code = hg_text_stream_new(o->text, &r.stream, err);
+    if (code == HANGAR_OK) code = open_stream(&r, err);
     if (code == HANGAR_OK) code = answer(&r, err);
     if (code == HANGAR_OK && !(*out_done = done(&r))) code = hg_fail_memory(err);
     /* A decoder that could not be made, or is for one call. */
@@ -418,7 +426,7 @@ hangar_code hg_onnx_generate(hg_onnx *o, const hg_jval *doc, hg_jw **out_done, h
     hg_text_stream_free(r.stream);
     hg_sampler_deinit(&r.sampler);
     hg_tail_deinit(&r.tail);
-    free(r.prompt.ids);
+    hg_token_ids_deinit(&r.prompt);
     free(r.made);
     return code;
 }

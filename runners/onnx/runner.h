@@ -11,6 +11,7 @@
 #include "base/fsx.h"
 #include "base/json.h"
 #include "engine/onnx_ops.h"
+#include "format/chat.h"
 #include "format/generate.h"
 #include "format/mel.h"
 #include "format/tokenizer.h"
@@ -180,6 +181,8 @@ typedef struct hg_text {
     int64_t start, first; /* what a decoder beside an encoder begins with; the forced first id; -1 = none */
     int64_t context;      /* tokens the model was made for; 0 = not known */
     hg_tokenizer *tokenizer; /* NULL = there is none: prompts are ids, answers have no text */
+    hg_chat *chat;           /* NULL = there is none, or chat_wrong says what is wrong with it */
+    hangar_err chat_wrong;
 } hg_text;
 /* The "texts" of LOAD, which lie in its binary part. None: OK and *out NULL. */
 hangar_code hg_text_new(const hg_jval *texts, const char *bin, size_t bin_len, hg_text **out,
@@ -188,9 +191,12 @@ void hg_text_free(hg_text *t);
 /* The prompt of a call as ids (the caller's): messages by the chat template, or a text as it is. t may be NULL: UNSUPPORTED. */
 hangar_code hg_text_prompt(const hg_text *t, const hg_generate_call *call, hg_token_ids *out,
                            hangar_err *err);
-/* The text of an answer, token by token. Without a tokenizer there is none. */
+/*
+ * The text of an answer, token by token. Without a tokenizer there is none. `before` is the token that the text goes on from, so that a
+ * space at its beginning is kept; -1 when it stands by itself. *out is to be freed in any case.
+ */
 typedef struct hg_text_stream hg_text_stream;
-hangar_code hg_text_stream_new(const hg_text *t, hg_text_stream **out, hangar_err *err);
+hangar_code hg_text_stream_new(const hg_text *t, int64_t before, hg_text_stream **out, hangar_err *err);
 void hg_text_stream_free(hg_text_stream *s);
 /* Adds what a token makes certain to `to`; and, at the end, what is left. */
 hangar_code hg_text_piece(hg_text_stream *s, int64_t id, hg_tail *to, hangar_err *err);

@@ -7,8 +7,10 @@
  */
 #include "runner.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -144,6 +146,19 @@ static hangar_code read_ids(hg_text *t, const configs *c, hangar_err *err)
     return HANGAR_OK;
 }
 
+/* The chat template. One that cannot be read is told of when it is needed: prompts as they are do without. */
+static hangar_code read_chat(hg_text *t, const texts *from, const hg_json *config, hangar_err *err)
+{
+    hg_str file = {0};
+    bool found = false;
+    hangar_code code = text_get(from, "chat_template.jinja", &file, &found, err);
+    if (code != HANGAR_OK) return code;
+    if (!found) file.ptr = NULL;
+    code = hg_chat_open(config ? hg_json_root(config) : NULL, file, false, &t->chat, &t->chat_wrong);
+    if (code == HANGAR_OK || code == HANGAR_E_NOT_FOUND) t->chat_wrong = (hangar_err){0};
+    return code == HANGAR_E_NO_MEMORY ? hg_fail_memory(err) : HANGAR_OK;
+}
+
 static hangar_code read_tokenizer(hg_text *t, const texts *from, hangar_err *err)
 {
     HG_AUTO(hg_json_auto_free) hg_json *doc = NULL;
@@ -166,6 +181,8 @@ hangar_code hg_text_new(const hg_jval *list, const char *bin, size_t bin_len, hg
     if (code == HANGAR_OK) code = text_json(&from, "config.json", &c.config, err);
     if (code == HANGAR_OK) code = text_json(&from, "tokenizer_config.json", &c.tokenizer, err);
     if (code == HANGAR_OK) code = read_tokenizer(t, &from, err);
+    if (code == HANGAR_OK && t->tokenizer) hg_tokenizer_configure(t->tokenizer, hg_json_root(c.tokenizer));
+    if (code == HANGAR_OK) code = read_chat(t, &from, c.tokenizer, err);
     if (code == HANGAR_OK) code = read_ids(t, &c, err);
     hg_json_free(c.generation);
     hg_json_free(c.config);
@@ -179,6 +196,7 @@ void hg_text_free(hg_text *t)
 {
     if (!t) return;
     hg_tokenizer_free(t->tokenizer);
+    hg_chat_free(t->chat);
     free(t->eos);
     free(t->never);
     free(t);
@@ -186,57 +204,201 @@ void hg_text_free(hg_text *t)
 
 /* ---- in ---- */
 
+#define PROMPT_MAX ((size_t)16 << 20) /* bytes that a template makes */
+
+/* Appends the ids of a text. `around`: with the tokens that the model wants around a text. */
+static hangar_code add_text(const hg_text *t, hg_str text, bool around, hg_token_ids *out, size_t *cap,
+                            hangar_err *err)
+{
+    hg_token_ids ids = {0};
+    hangar_code code = HANGAR_OK;
+    if (text.len == 0 && !around) return code;
+    code = hg_tokenizer_encode_with(t->tokenizer, text, &(hg_encode_options){.plain = !around}, &ids, err);
+    if (code == HANGAR_OK && !hg_grow((void **)&out->ids, cap, out->count + ids.count + 1, sizeof *out->ids))
+        code = hg_fail_memory(err);
+    for (size_t i = 0; code == HANGAR_OK && i < ids.count; i++) out->ids[out->count++] = ids.ids[i];
+    hg_token_ids_deinit(&ids);
+    return code;
+}
+
+/* True when a text, read by itself, holds what the tokenizer takes for a control token. */
+static hangar_code has_marks(const hg_text *t, hg_str text, bool *out, hangar_err *err)
+{
+    hg_token_ids ids = {0};
+    hangar_code code =
+        hg_tokenizer_encode_with(t->tokenizer, text, &(hg_encode_options){.plain = true}, &ids, err);
+    *out = false;
+    for (size_t i = 0; code == HANGAR_OK && i < ids.count && !*out; i++)
+        *out = hg_tokenizer_special(t->tokenizer, ids.ids[i]);
+    hg_token_ids_deinit(&ids);
+    return code;
+}
+
+/*
+ * What a person wrote, in halves until none of them holds a mark: so a mark is read as the letters it is made of, and the rest as always.
+ * The depth is the logarithm of the length.
+ */
+static hangar_code add_harmless(const hg_text *t, hg_str text, hg_token_ids *out, size_t *cap,
+                                hangar_err *err)
+{
+    bool marks = false;
+    hangar_code code = has_marks(t, text, &marks, err);
+    if (code != HANGAR_OK) return code;
+    size_t half = text.len / 2;
+    while (half > 0 && ((unsigned char)text.ptr[half] & 0xC0) == 0x80) half--;
+    if (!marks || half == 0) return marks ? HANGAR_OK : add_text(t, text, false, out, cap, err);
+    code = add_harmless(t, (hg_str){text.ptr, half}, out, cap, err);
+    if (code != HANGAR_OK) return code;
+    return add_harmless(t, (hg_str){text.ptr + half, text.len - half}, out, cap, err);
+}
+
+/* The template's text for the messages; with `outline`, "\x01<index>\x02" stands for each of them. */
+static hangar_code render(const hg_text *t, const hg_jval *messages, bool outline, hg_buf *out,
+                          hangar_err *err)
+{
+    HG_AUTO(hg_jw_auto_free) hg_jw *w = hg_jw_new();
+    HG_AUTO(hg_auto_free) char *text = NULL;
+    HG_AUTO(hg_json_auto_free) hg_json *doc = NULL;
+    static const char *const content[] = {"content", NULL};
+    char mark[24];
+    if (!w) return hg_fail_memory(err);
+    hg_jw_obj(w, NULL);
+    hg_jw_arr(w, "messages");
+    for (hg_json_iter it = hg_json_iter_of(messages); hg_json_next(&it);) {
+        snprintf(mark, sizeof mark, "\x01%zu\x02", it.index);
+        hg_jw_obj(w, NULL);
+        hg_jw_members(w, it.val, outline ? content : NULL);
+        if (outline) hg_jw_text(w, "content", mark);
+        hg_jw_end(w);
+    }
+    hg_jw_end(w);
+    hangar_code code = hg_jw_finish(w, false, &text, err);
+    if (code == HANGAR_OK) code = hg_json_parse(hg_str_of(text), NULL, &doc, err);
+    if (code == HANGAR_OK) code = hg_chat_render(t->chat, hg_json_root(doc), NULL, hg_wall(), out, err);
+    return hg_wrap(err, code, "chat template");
+}
+
+/* Ids of an outline: what stands between the places is the template's, the places are the messages. */
+static hangar_code add_outline(const hg_text *t, hg_str outline, const hg_jval *messages, hg_token_ids *out,
+                               size_t *cap, hangar_err *err)
+{
+    hg_str head, content = {0};
+    while (outline.len) {
+        bool place = hg_str_cut(&outline, '\x01', &head);
+        hangar_code code = add_text(t, head, false, out, cap, err);
+        if (code != HANGAR_OK || !place) return code;
+        uint64_t index = 0;
+        if (!hg_str_cut(&outline, '\x02', &head) || !hg_u64_parse(head, &index) ||
+            !hg_json_str(hg_json_get(hg_json_at(messages, (size_t)index), "content"), &content))
+            return hg_fail(err, HANGAR_E_ENGINE, "the chat template changes the messages it is given");
+        code = add_harmless(t, content, out, cap, err);
+        if (code != HANGAR_OK) return code;
+    }
+    return HANGAR_OK;
+}
+
+/* A conversation by the model's template. Text of a person never becomes a control token. */
+static hangar_code chat_prompt(const hg_text *t, const hg_jval *messages, hg_token_ids *out, size_t *cap,
+                               hangar_err *err)
+{
+    bool marks = false;
+    hg_buf text;
+    hg_buf_init(&text, PROMPT_MAX);
+    hangar_code code = HANGAR_OK;
+    for (hg_json_iter it = hg_json_iter_of(messages); code == HANGAR_OK && !marks && hg_json_next(&it);) {
+        hg_str content = {0};
+        (void)hg_json_str(hg_json_get(it.val, "content"), &content);
+        code = has_marks(t, content, &marks, err);
+    }
+    if (code == HANGAR_OK) code = render(t, messages, marks, &text, err);
+    if (code == HANGAR_OK && marks) code = add_outline(t, hg_buf_view(&text), messages, out, cap, err);
+    else if (code == HANGAR_OK) code = add_text(t, hg_buf_view(&text), false, out, cap, err);
+    hg_buf_deinit(&text);
+    return code;
+}
+
+/* Each message has a role and a content. */
+static hangar_code check_messages(const hg_jval *messages, hangar_err *err)
+{
+    size_t n = hg_json_len(messages);
+    if (!hg_json_is_array(messages) || n == 0 || n > HG_GENERATE_MESSAGES_MAX)
+        return hg_fail(err, HANGAR_E_USAGE, "a conversation has 1 to %d messages, not %zu",
+                       HG_GENERATE_MESSAGES_MAX, n);
+    for (hg_json_iter it = hg_json_iter_of(messages); hg_json_next(&it);)
+        if (!hg_json_text(hg_json_get(it.val, "role")) || !hg_json_text(hg_json_get(it.val, "content")))
+            return hg_fail(err, HANGAR_E_USAGE, "message %zu needs a role and a content", it.index + 1);
+    return HANGAR_OK;
+}
+
 hangar_code hg_text_prompt(const hg_text *t, const hg_generate_call *call, hg_token_ids *out, hangar_err *err)
 {
+    size_t cap = 0;
+    const char *prompt = call->prompt;
     if (!t || !t->tokenizer)
         return hg_fail(err, HANGAR_E_UNSUPPORTED, "this model has no tokenizer.json to read a prompt with");
-    if (!call->prompt)
-        return hg_fail(err, HANGAR_E_UNSUPPORTED,
-                       "this model has no chat template; --raw gives the prompt as it is");
-    return hg_tokenizer_encode(t->tokenizer, hg_str_of(call->prompt), 0, out, err);
+    if (!prompt) {
+        hangar_code code = check_messages(call->messages, err);
+        if (code != HANGAR_OK) return code;
+        if (t->chat) return chat_prompt(t, call->messages, out, &cap, err);
+        if (t->chat_wrong.code != HANGAR_OK)
+            return hg_fail(err, t->chat_wrong.code, "chat template: %s; --raw gives the prompt as it is",
+                           t->chat_wrong.msg);
+        if (hg_json_len(call->messages) > 1)
+            return hg_fail(err, HANGAR_E_UNSUPPORTED,
+                           "this model has no chat template; it goes on with one text at a time");
+        prompt = hg_json_text(hg_json_get(hg_json_at(call->messages, 0), "content"));
+    }
+    return add_text(t, hg_str_of(prompt), true, out, &cap, err);
 }
 
 /* ---- out ---- */
 
 struct hg_text_stream {
-    const hg_tokenizer *tokenizer; /* NULL = no text */
-    int64_t *ids;
-    size_t count, cap, told;
+    hg_token_stream *tokens; /* NULL = no text */
+    hg_buf piece;
 };
 
-hangar_code hg_text_stream_new(const hg_text *t, hg_text_stream **out, hangar_err *err)
+hangar_code hg_text_stream_new(const hg_text *t, int64_t before, hg_text_stream **out, hangar_err *err)
 {
     hg_text_stream *s = hg_calloc(1, sizeof *s);
     if (!s) return hg_fail_memory(err);
-    s->tokenizer = t ? t->tokenizer : NULL;
     *out = s;
-    return HANGAR_OK;
+    hg_buf_init(&s->piece, HG_TOKENIZER_TEXT_MAX);
+    if (!t || !t->tokenizer) return HANGAR_OK;
+    hangar_code code = hg_token_stream_new(t->tokenizer, HG_DECODE_SPECIAL, &s->tokens, err);
+    if (code == HANGAR_OK && before >= 0) {
+        code = hg_token_stream_push(s->tokens, before, &s->piece, err);
+        hg_buf_reset(&s->piece);
+    }
+    return code;
 }
 
 void hg_text_stream_free(hg_text_stream *s)
 {
     if (!s) return;
-    free(s->ids);
+    hg_token_stream_free(s->tokens);
+    hg_buf_deinit(&s->piece);
     free(s);
+}
+
+/* Moves what came out of the stream on. */
+static hangar_code move_on(hg_text_stream *s, hangar_code code, hg_tail *to, hangar_err *err)
+{
+    if (code == HANGAR_OK) code = hg_buf_check(&s->piece, err);
+    if (code == HANGAR_OK && s->piece.len > 0) code = hg_tail_add(to, hg_buf_view(&s->piece), err);
+    hg_buf_reset(&s->piece);
+    return code;
 }
 
 hangar_code hg_text_piece(hg_text_stream *s, int64_t id, hg_tail *to, hangar_err *err)
 {
-    if (!s->tokenizer) return HANGAR_OK;
-    if (!hg_grow((void **)&s->ids, &s->cap, s->count + 1, sizeof *s->ids)) return hg_fail_memory(err);
-    s->ids[s->count++] = id;
-    (void)to;
-    return HANGAR_OK;
+    if (!s->tokens) return HANGAR_OK;
+    return move_on(s, hg_token_stream_push(s->tokens, id, &s->piece, err), to, err);
 }
 
 hangar_code hg_text_flush(hg_text_stream *s, hg_tail *to, hangar_err *err)
 {
-    hg_buf text;
-    if (!s->tokenizer) return HANGAR_OK;
-    hg_buf_init(&text, HG_TOKENIZER_TEXT_MAX);
-    hangar_code code = hg_tokenizer_decode(s->tokenizer, s->ids, s->count, &text, err);
-    if (code == HANGAR_OK) code = hg_buf_check(&text, err);
-    if (code == HANGAR_OK) code = hg_tail_add(to, hg_buf_view(&text), err);
-    hg_buf_deinit(&text);
-    return code;
+    /* Behind a stop string nothing is wanted. */
+    if (!s->tokens || to->stopped) return HANGAR_OK;
+    return move_on(s, hg_token_stream_end(s->tokens, &s->piece, err), to, err);
 }
