@@ -69,15 +69,17 @@ static hangar_code check_file(hg_report *r, const hg_artifact_graph *g, hangar_e
     const hg_artifact *a = r->artifact;
     hg_onnx_stats stats = {0};
     hg_map map;
-    HG_AUTO(hg_auto_free) hg_onnx_file *files = hg_calloc(a->file_count + 1, sizeof *files);
+    HG_AUTO(hg_auto_free) hg_onnx_file *files = hg_calloc(a->file_count + 2, sizeof *files);
     if (!files) return hg_fail_memory(err);
-    for (size_t i = 0; i < a->file_count; i++)
+    size_t count = a->mapped ? 0 : a->file_count;
+    for (size_t i = 0; i < count; i++)
         files[i] = (hg_onnx_file){hg_path_base(a->files[i]), a->sizes[i]};
-    if (a->mapped) files[0] = (hg_onnx_file){hg_path_base(g->path), UINT64_MAX};
+    if (a->mapped) files[count++] = (hg_onnx_file){hg_path_base(g->path), UINT64_MAX};
+    if (g->data) files[count++] = (hg_onnx_file){g->data, g->data_bytes};
     hangar_err why = {0};
     hangar_code code = hg_map_open(g->path, &map, err);
     if (code != HANGAR_OK) return code;
-    code = hg_onnx_check(map.data, map.len, files, a->mapped ? 1 : a->file_count, &stats, &why);
+    code = hg_onnx_check(map.data, map.len, files, count, &stats, &why);
     hg_map_close(&map);
     if (code == HANGAR_E_NO_MEMORY) return hg_fail_memory(err);
     if (code == HANGAR_OK) {

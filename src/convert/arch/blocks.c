@@ -102,12 +102,14 @@ static hg_value *nothing(hg_build *b, const char *leaf)
     return hg_graph_weight(b->g, none.name, HG_ONNX_ANY, 0, none.shape, 0, 0, 0);
 }
 
-/* The weight as it lies. */
+/* The weight as it lies, or as the form has it. */
 hg_value *hg_block_raw(hg_build *b, const char *leaf, uint32_t rank, const uint64_t *shape)
 {
     uint32_t file = 0;
     const hg_tensor *t = tensor_of(b, leaf, rank, shape, &file);
     if (!t) return nothing(b, leaf);
+    hg_value *made = hg_quant_param(b, t->name, t, file, 0, t->rank ? t->shape[0] : 1);
+    if (made) return made;
     return hg_graph_weight(b->g, t->name, type_of(t->dtype), t->rank, t->shape, file, t->offset, t->bytes);
 }
 
@@ -125,7 +127,7 @@ hg_value *hg_block_param(hg_build *b, const char *leaf, uint32_t rank, const uin
     uint32_t file = 0;
     const hg_tensor *t = tensor_of(b, leaf, rank, shape, &file);
     if (!t) return nothing(b, leaf);
-    hg_value *made = hg_quant_param(b, t->name, t, file);
+    hg_value *made = hg_quant_param(b, t->name, t, file, 0, t->rank ? t->shape[0] : 1);
     return made ? made : as_real(b, leaf, hg_block_raw(b, leaf, rank, shape));
 }
 
@@ -152,6 +154,8 @@ static hg_value *some_rows(hg_build *b, const char *leaf, const hg_tensor *t, ui
     uint64_t shape[2] = {rows, t->rank > 1 ? t->shape[1] : 1};
     snprintf(name, sizeof name, "%s.rows_%llu_%llu", t->name, (unsigned long long)first,
              (unsigned long long)(first + rows));
+    hg_value *made = hg_quant_param(b, name, t, file, first, rows);
+    if (made) return made;
     hg_value *w = hg_graph_weight(b->g, name, type_of(t->dtype), t->rank, shape, file,
                                   t->offset + first * each, rows * each);
     snprintf(part, sizeof part, "%s.rows_%llu", leaf, (unsigned long long)first);
