@@ -27,7 +27,5 @@ hg_value *hg_op_single(hg_graph *g, const char *domain, const char *op, const ch
 const char *hg_op_join(char out[HG_ONNX_NAME_MAX], const char *a, const char *b);
 /* Both shapes broadcast together. */
 hg_shape hg_op_broadcast(hg_graph *g, const char *name, const hg_value *a, const hg_value *b);
-/* The lowest number of the real type, which stands for minus infinity in a mask: it vanishes in a softmax, and a row of nothing else stays finite. */
-double hg_op_lowest(const hg_graph *g);
 
 #endif

@@ -101,6 +101,101 @@ hg_value *hg_encoder_places_from_0(hg_encoder *e, hg_build *b, const char *name)
     return hg_block_positions(b, name, hg_graph_ints(b->g, &zero, 1), length, e->positions, e->width);
 }
 
+/* ---- distances ---- */
+
+/* i - j as a row of a table. */
+hg_value *hg_encoder_apart(hg_encoder *e, hg_build *b, const char *name, const int64_t *rows, uint32_t reach)
+{
+    hg_graph *g = b->g;
+    hg_graph_enter(g, "%s", name);
+    hg_value *places =
+        hg_op_range(g, "places", hg_graph_int(g, 0), hg_op_size(g, "length", e->ids, 1), "sequence_length");
+    hg_value *apart =
+        hg_op_sub(g, "apart", hg_op_unsqueeze(g, "query", places, 1), hg_op_unsqueeze(g, "key", places, 0));
+    if (rows) {
+        const hg_shape all = HG_SHAPE(HG_DIM(2 * (int64_t)reach + 1));
+        hg_value *table = hg_graph_inline(g, "of_distance", HG_ONNX_INT64, all, rows,
+                                          (2 * (size_t)reach + 1) * sizeof *rows);
+        apart = hg_op_binary(g, "Min", "not_beyond", apart, hg_graph_int(g, reach));
+        apart = hg_op_binary(g, "Max", "within", apart, hg_graph_int(g, -(int64_t)reach));
+        apart = hg_op_add(g, "from_0", apart, hg_graph_int(g, reach));
+        apart = hg_op_gather(g, "row", table, apart, 0);
+    } else {
+        apart = hg_op_add(g, "from_0", apart, hg_graph_int(g, reach));
+    }
+    hg_graph_leave(g);
+    return apart;
+}
+
+/* The list [B, heads, S, last]; `last` 0 = S. */
+static hg_value *scores_shape(hg_encoder *e, hg_build *b, const char *name, uint64_t last)
+{
+    const int64_t heads = e->heads, columns = (int64_t)last;
+    hg_graph_enter(b->g, "%s", name);
+    hg_value *length = hg_op_shape(b->g, "length", e->ids, 1, 2);
+    hg_value *parts[] = {hg_op_shape(b->g, "batch", e->ids, 0, 1), hg_graph_ints(b->g, &heads, 1), length,
+                         last ? hg_graph_ints(b->g, &columns, 1) : length};
+    hg_value *shape = hg_op_concat_ints(b->g, "sizes", parts, 4);
+    hg_graph_leave(b->g);
+    return shape;
+}
+
+/* GatherElements wants an index for every score. */
+hg_encoder_far hg_encoder_far_of(hg_encoder *e, hg_build *b, const char *name, hg_value *apart, uint64_t rows)
+{
+    static const int64_t perm[] = {1, 0};
+    const hg_shape all = HG_SHAPE(HG_SYM("batch_size"), HG_DIM(e->heads), HG_SYM("sequence_length"),
+                                  HG_SYM("sequence_length"));
+    hg_encoder_far f = {.rows = rows};
+    hg_graph_enter(b->g, "%s", name);
+    hg_value *shape = scores_shape(e, b, "shape", 0);
+    f.apart = hg_op_expand(b->g, "apart", apart, shape, all);
+    f.turned = hg_op_expand(b->g, "turned", hg_op_transpose(b->g, "transposed", apart, perm), shape, all);
+    f.tables = scores_shape(e, b, "tables_shape", rows);
+    hg_graph_leave(b->g);
+    return f;
+}
+
+/* x [B, S, width] by a table: [B, heads, S, rows], of which the index takes [B, heads, S, S]. */
+static hg_value *far_part(hg_encoder *e, hg_build *b, const char *name, const hg_encoder_far *f, hg_value *x,
+                          hg_value *table, hg_value *index)
+{
+    static const int64_t perm[] = {0, 2, 1, 3};
+    const int64_t split[] = {0, 0, e->heads, e->width / e->heads};
+    hg_graph_enter(b->g, "%s", name);
+    x = hg_op_transpose(b->g, "heads", hg_op_view(b->g, "split", x, split, 4), perm);
+    if (table->shape.rank == 3) {
+        x = hg_op_matmul(b->g, "by_row", x, table);
+    } else {
+        x = hg_op_linear(b->g, "by_row", hg_op_rows(b->g, "rows", x), table, NULL);
+        x = hg_op_reshape(b->g, "by_head", x, f->tables,
+                          HG_SHAPE(HG_SYM("batch_size"), HG_DIM(e->heads), HG_SYM("sequence_length"),
+                                   HG_DIM(f->rows)));
+    }
+    x = hg_op_gather_last(b->g, "by_distance", x, index);
+    hg_graph_leave(b->g);
+    return x;
+}
+
+/* What distances add. */
+hg_value *hg_encoder_far_scores(hg_encoder *e, hg_build *b, const char *name, const hg_encoder_far *f,
+                                hg_value *q, hg_value *query_table, hg_value *k, hg_value *key_table)
+{
+    static const int64_t perm[] = {0, 1, 3, 2};
+    hg_value *of_q = NULL, *of_k = NULL;
+    hg_graph_enter(b->g, "%s", name);
+    if (query_table) of_q = far_part(e, b, "of_query", f, q, query_table, f->apart);
+    if (key_table) {
+        of_k = far_part(e, b, "of_key", f, k, key_table, f->turned); /* of (j, i) */
+        of_k = hg_op_transpose(b->g, "of_key.turned_back", of_k, perm);
+    }
+    hg_value *sum = of_q && of_k ? hg_op_add(b->g, "sum", of_q, of_k) : of_q ? of_q : of_k;
+    hg_graph_leave(b->g);
+    return sum;
+}
+
+/* ---- layers ---- */
+
 const hg_encoder_names hg_encoder_bert = {.attention = "attention.self",
                                           .query = "attention.self.query",
                                           .key = "attention.self.key",

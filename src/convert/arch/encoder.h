@@ -59,6 +59,26 @@ hg_value *hg_encoder_places(hg_encoder *e, hg_build *b, const char *name, uint32
 /* table[0 .. S) [S, width]. */
 hg_value *hg_encoder_places_from_0(hg_encoder *e, hg_build *b, const char *name);
 
+/* ---- distances ---- */
+
+/* What is known of how far query i is from key j, i - j: int64 [S, S]. rows[reach + i - j] stands for the distance, for those beyond
+ * -reach .. reach the first or the last of these 2 reach + 1 numbers; `rows` NULL: i - j + reach itself. */
+hg_value *hg_encoder_apart(hg_encoder *e, hg_build *b, const char *name, const int64_t *rows, uint32_t reach);
+/* What each distance adds to the scores: out(i, j) = q_i query_table[apart(i, j)] + k_j key_table[apart(i, j)]. */
+typedef struct hg_encoder_far {
+    hg_value *apart, *turned; /* int64 [B, heads, S, S], and the same of (j, i) */
+    hg_value *tables;         /* the list [B, heads, S, rows] */
+    uint64_t rows;            /* of the tables */
+} hg_encoder_far;
+hg_encoder_far hg_encoder_far_of(hg_encoder *e, hg_build *b, const char *name, hg_value *apart,
+                                 uint64_t rows);
+/* q and k are [B, S, width], the tables [heads, head_dim, rows] or a matrix [rows, head_dim] for all heads; one of
+ * them may be NULL. [B, heads, S, S]. */
+hg_value *hg_encoder_far_scores(hg_encoder *e, hg_build *b, const char *name, const hg_encoder_far *f,
+                                hg_value *q, hg_value *query_table, hg_value *k, hg_value *key_table);
+
+/* ---- layers ---- */
+
 /* The names of a layer's modules. */
 typedef struct hg_encoder_names {
     const char *attention; /* the module that mixes */
