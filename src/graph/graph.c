@@ -254,6 +254,14 @@ static const char *full_name(hg_graph *g, const char *leaf, size_t index, char o
     return out;
 }
 
+/* What was made under a name. */
+hg_value *hg_graph_made(hg_graph *g, const char *name)
+{
+    char full[2 * HG_ONNX_NAME_MAX];
+    hg_value *v = find(g, full_name(g, name, 0, full));
+    return v && v->kind == HG_VALUE_NODE ? v : NULL;
+}
+
 /* ---- inputs, outputs, weights, constants ---- */
 
 /* An input of the model. */

@@ -124,6 +124,8 @@ hg_value *hg_graph_reals(hg_graph *g, const char *name, hg_shape shape, const do
 /* One node with `out_count` outputs whose types are not known yet; NULL inputs are left out (""). NULL only after an error. */
 hg_node *hg_graph_node(hg_graph *g, const char *domain, const char *op, const char *name,
                        hg_value *const *inputs, size_t in_count, size_t out_count);
+/* The first output of the node of that name behind the present scope, for what several nodes take and is made once; NULL: there is none yet. */
+hg_value *hg_graph_made(hg_graph *g, const char *name);
 hg_value *hg_node_out(hg_graph *g, hg_node *node, size_t index, hg_onnx_type type, hg_shape shape);
 /* An output that nobody wants: it is written as "". Not the first one. */
 void hg_node_skip_out(hg_graph *g, hg_node *node, size_t index);

@@ -5,7 +5,9 @@
  *   x = norm(word[ids] + type[types] + position[0..S))
  *   each layer:  x = norm(x + W_o attention(W_q x, W_k x, W_v x));  x = norm(x + W_2 act(W_1 x))
  *
- * and one head by the class in `architectures`. Whether the names begin with "bert." is seen from the checkpoint.
+ * Places may be relative, too: then nothing is added to the words, and the scores know of distances (encoder.h).
+ *
+ * And one head by the class in `architectures`. Whether the names begin with "bert." is seen from the checkpoint.
  */
 #include "convert/arch/encoder.h"
 #include "convert/archs.h"
@@ -24,22 +26,8 @@ static void read_config(hg_encoder *m, hg_build *b)
     }
     hg_encoder_sizes(m, b);
     m->types = hg_hfconfig_u32(c, "type_vocab_size", 2, 1, 65536);
-    hg_hfconfig_only(c, "position_embedding_type", "absolute");
+    hg_encoder_read_places(m, b);
     hg_hfconfig_only(c, "feed_forward_type", "original");
-}
-
-/* norm(word[ids] + type[types] + position[0..S)), as rows. */
-static hg_value *embeddings(hg_encoder *m, hg_build *b)
-{
-    hg_graph_enter(b->g, "embeddings");
-    hg_value *word = hg_block_embed(b, "word_embeddings", m->ids, m->vocab, m->width);
-    hg_value *type = hg_block_embed(b, "token_type_embeddings", m->kinds, m->types, m->width);
-    hg_value *position = hg_encoder_places_from_0(m, b, "position_embeddings");
-    hg_value *x = hg_op_add(b->g, "add_positions", hg_op_add(b->g, "add_types", word, type), position);
-    x = hg_block_norm(b, "LayerNorm", x, m->width, m->eps);
-    x = hg_op_rows(b->g, "rows", x);
-    hg_graph_leave(b->g);
-    return x;
 }
 
 static hangar_code build(hg_build *b, hangar_err *err)
@@ -60,7 +48,8 @@ static hangar_code build(hg_build *b, hangar_err *err)
     read_config(&m, b);
     hangar_code code = hg_encoder_begin(&m, b, "bert.", "embeddings.word_embeddings", true, err);
     if (code != HANGAR_OK) return code;
-    hg_value *x = hg_encoder_stack(&m, b, "encoder.layer", &hg_encoder_bert, embeddings(&m, b));
+    hg_value *x =
+        hg_encoder_stack(&m, b, "encoder.layer", &hg_encoder_bert, hg_encoder_embed(&m, b, NULL, m.width));
     hg_encoder_head(&m, b, &words, &first, x);
     return HANGAR_OK;
 }

@@ -113,12 +113,15 @@ hg_value *hg_block_raw(hg_build *b, const char *leaf, uint32_t rank, const uint6
     return hg_graph_weight(b->g, t->name, type_of(t->dtype), t->rank, t->shape, file, t->offset, t->bytes);
 }
 
+/* A weight that two nodes take is cast once. */
 static hg_value *as_real(hg_build *b, const char *leaf, hg_value *x)
 {
     char name[HG_ONNX_NAME_MAX];
     hg_onnx_type real = hg_graph_real(b->g);
     if (x->type == real || x->type == HG_ONNX_ANY) return x;
-    return hg_op_cast(b->g, join(name, leaf, real == HG_ONNX_FLOAT ? "f32" : "f16"), x, real);
+    join(name, leaf, real == HG_ONNX_FLOAT ? "f32" : "f16");
+    hg_value *made = x->kind == HG_VALUE_WEIGHT ? hg_graph_made(b->g, name) : NULL;
+    return made ? made : hg_op_cast(b->g, name, x, real);
 }
 
 /* The weight as reals. */

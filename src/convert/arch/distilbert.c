@@ -27,18 +27,6 @@ static void read_config(hg_encoder *m, hg_build *b)
     hg_encoder_refuse(b);
 }
 
-/* norm(word[ids] + position[0..S)), as rows. */
-static hg_value *embeddings(hg_encoder *m, hg_build *b)
-{
-    hg_graph_enter(b->g, "embeddings");
-    hg_value *word = hg_block_embed(b, "word_embeddings", m->ids, m->vocab, m->width);
-    hg_value *position = hg_encoder_places_from_0(m, b, "position_embeddings");
-    hg_value *x = hg_op_add(b->g, "add_positions", word, position);
-    x = hg_op_rows(b->g, "rows", hg_block_norm(b, "LayerNorm", x, m->width, m->eps));
-    hg_graph_leave(b->g);
-    return x;
-}
-
 static hangar_code build(hg_build *b, hangar_err *err)
 {
     static const hg_encoder_names names = {.attention = "attention",
@@ -63,7 +51,8 @@ static hangar_code build(hg_build *b, hangar_err *err)
     read_config(&m, b);
     hangar_code code = hg_encoder_begin(&m, b, "distilbert.", "embeddings.word_embeddings", false, err);
     if (code != HANGAR_OK) return code;
-    hg_value *x = hg_encoder_stack(&m, b, "transformer.layer", &names, embeddings(&m, b));
+    hg_value *x =
+        hg_encoder_stack(&m, b, "transformer.layer", &names, hg_encoder_embed(&m, b, NULL, m.width));
     hg_encoder_head(&m, b, &words, &first, x);
     return HANGAR_OK;
 }

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -56,6 +57,19 @@ void hg_encoder_sizes(hg_encoder *e, hg_build *b)
     hg_encoder_refuse(b);
 }
 
+/* Absolute or relative places. */
+void hg_encoder_read_places(hg_encoder *e, hg_build *b)
+{
+    static const char *const kinds[] = {"absolute", "relative_key", "relative_key_query"};
+    const char *kind = hg_hfconfig_text(b->config, "position_embedding_type", kinds[0]);
+    for (size_t i = 0; i < HG_LEN(kinds); i++) {
+        if (strcmp(kind, kinds[i]) != 0) continue;
+        e->places = (hg_places)i;
+        if (e->places == HG_PLACES_ABSOLUTE || e->width % e->heads == 0) return;
+    }
+    hg_hfconfig_wrong(b->config, HANGAR_E_UNSUPPORTED, "position_embedding_type \"%s\"", kind);
+}
+
 /* ---- the graph ---- */
 
 /* Inputs. */
@@ -93,12 +107,37 @@ hg_value *hg_encoder_places(hg_encoder *e, hg_build *b, const char *name, uint32
     return count;
 }
 
-/* Places from 0. */
-hg_value *hg_encoder_places_from_0(hg_encoder *e, hg_build *b, const char *name)
+/* table[0 .. S). */
+static hg_value *places_from_0(hg_encoder *e, hg_build *b, const char *name, uint32_t size)
 {
     const int64_t zero = 0;
     hg_value *length = hg_op_shape(b->g, "length", e->ids, 1, 2);
-    return hg_block_positions(b, name, hg_graph_ints(b->g, &zero, 1), length, e->positions, e->width);
+    return hg_block_positions(b, name, hg_graph_ints(b->g, &zero, 1), length, e->positions, size);
+}
+
+/* What goes into the first layer. */
+hg_value *hg_encoder_embed(hg_encoder *e, hg_build *b, hg_value *places, uint32_t size)
+{
+    const char *table = "position_embeddings";
+    hg_graph_enter(b->g, "embeddings");
+    hg_value *x = hg_block_embed(b, "word_embeddings", e->ids, e->vocab, size);
+    if (e->types) {
+        hg_value *type = e->kinds ? hg_block_embed(b, "token_type_embeddings", e->kinds, e->types, size)
+                                  : hg_block_row(b, "token_type_embeddings.weight", 0, e->types, size);
+        x = hg_op_add(b->g, "add_types", x, type);
+    }
+    if (e->places == HG_PLACES_ABSOLUTE) {
+        hg_value *position =
+            places ? hg_block_embed(b, table, places, e->positions, size) : places_from_0(e, b, table, size);
+        x = hg_op_add(b->g, "add_positions", x, position);
+    } else if (e->places != HG_PLACES_NONE) {
+        e->far =
+            hg_encoder_far_of(e, b, "distances", hg_encoder_apart(e, b, "distance", NULL, e->positions - 1),
+                              2 * (uint64_t)e->positions - 1);
+    }
+    x = hg_op_rows(b->g, "rows", hg_block_norm(b, "LayerNorm", x, size, e->eps));
+    hg_graph_leave(b->g);
+    return x;
 }
 
 /* ---- distances ---- */
@@ -220,6 +259,20 @@ hg_value *hg_encoder_after(hg_encoder *e, hg_build *b, const hg_encoder_names *n
     return hg_block_add_norm(b, n->norm, y, x, e->width, e->eps, NULL);
 }
 
+/* What relative places add to a layer's scores, which are divided afterwards in the papers and before here. */
+static hg_value *relative_bias(hg_encoder *e, hg_build *b, const char *module, hg_value *q, hg_value *k)
+{
+    char name[HG_ONNX_NAME_MAX];
+    uint64_t head_dim = e->width / e->heads;
+    snprintf(name, sizeof name, "%s.distance_embedding.weight", module);
+    hg_value *table = hg_block_matrix(b, name, e->far.rows, head_dim);
+    snprintf(name, sizeof name, "%s.distance_embedding", module);
+    hg_value *bias =
+        hg_encoder_far_scores(e, b, name, &e->far, q, table, k, e->places == HG_PLACES_BOTH ? table : NULL);
+    snprintf(name, sizeof name, "%s.distance_scaled", module);
+    return hg_op_scale(b->g, name, bias, 1 / sqrt((double)head_dim));
+}
+
 /* A layer. */
 hg_value *hg_encoder_layer(hg_encoder *e, hg_build *b, const hg_encoder_names *n, hg_value *x)
 {
@@ -227,6 +280,8 @@ hg_value *hg_encoder_layer(hg_encoder *e, hg_build *b, const hg_encoder_names *n
     a.q = hg_block_batch_linear(b, n->query, x, e->batch_shape, e->width, true);
     a.k = hg_block_batch_linear(b, n->key, x, e->batch_shape, e->width, true);
     a.v = hg_block_batch_linear(b, n->value, x, e->batch_shape, e->width, true);
+    if (e->places == HG_PLACES_KEY || e->places == HG_PLACES_BOTH)
+        a.bias = relative_bias(e, b, n->attention, a.q, a.k);
     return hg_encoder_after(e, b, n, x, hg_op_attention(b->g, n->attention, &a));
 }
 
@@ -257,13 +312,14 @@ void hg_encoder_masked(hg_encoder *e, hg_build *b, const hg_encoder_words *n, hg
 {
     char weight[HG_ONNX_NAME_MAX], bias[HG_ONNX_NAME_MAX];
     b->prefix = "";
-    hg_linear dense = {.in = e->width, .out = e->width};
+    uint32_t size = n->size ? n->size : e->width;
+    hg_linear dense = {.in = e->width, .out = size};
     snprintf(bias, sizeof bias, "%s.bias", n->dense);
     if (!n->bare) dense.bias = bias;
     hg_value *y = hg_block_linear_of(b, n->dense, x, &dense);
     y = hg_op_act(b->g, n->act, y, e->act);
-    y = hg_block_norm(b, n->norm, y, e->width, e->eps);
-    hg_linear last = {.in = e->width, .out = e->vocab, .weight = weight};
+    y = hg_block_norm(b, n->norm, y, size, e->eps);
+    hg_linear last = {.in = size, .out = e->vocab, .weight = weight};
     snprintf(weight, sizeof weight, "%s%s.weight", e->tied ? e->prefix : "", e->tied ? e->word : n->decoder);
     snprintf(bias, sizeof bias, "%s.bias", n->decoder);
     if (!n->no_bias) last.bias = bias;

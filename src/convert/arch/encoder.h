@@ -20,6 +20,19 @@ typedef enum hg_head {
     HG_HEAD_SPAN,     /* start_logits, end_logits [B, S] */
 } hg_head;
 
+typedef enum hg_places {
+    HG_PLACES_ABSOLUTE, /* a table added to the words */
+    HG_PLACES_KEY, /* scores(i, j) = q_i (k_j + table[i - j]) / sqrt(head_dim), a table in each layer (Shaw et al. 2018) */
+    HG_PLACES_BOTH, /* and + k_j table[i - j] (Huang et al. 2020) */
+    HG_PLACES_NONE, /* none, or of another kind */
+} hg_places;
+
+/* How tables of distances are taken. */
+typedef struct hg_encoder_far {
+    hg_value *apart, *turned; /* int64 [B, heads, S, S], and the same of (j, i) */
+    hg_value *tables;         /* the list [B, heads, S, rows] */
+    uint64_t rows;            /* of the tables */
+} hg_encoder_far;
 typedef struct hg_encoder {
     /* config.json */
     uint32_t vocab, width, layers, heads, inner, positions, types;
@@ -27,6 +40,7 @@ typedef struct hg_encoder {
     hg_act act;
     hg_head head;
     bool tied;
+    hg_places places;
     /* the checkpoint */
     const char *prefix; /* before the names of the base model: "roberta.", or "" */
     const char *word;   /* the table of words behind it: "embeddings.word_embeddings" */
@@ -37,6 +51,7 @@ typedef struct hg_encoder {
     hg_value *kinds;       /* int64 [B, S]: token types; NULL when the model takes none */
     hg_value *batch_shape; /* the list [B, S, width] */
     hg_value *bias;        /* of all layers' scores; NULL = none */
+    hg_encoder_far far;    /* distances, when position_embedding_type is a relative one */
 } hg_encoder;
 
 /* ---- config.json ---- */
@@ -45,6 +60,8 @@ typedef struct hg_encoder {
 void hg_encoder_class(hg_encoder *e, hg_build *b, const char *family);
 /* The sizes as BERT calls them (hidden_size, ...), and what none of its kin takes (decoders, pruned heads, others' quantization). */
 void hg_encoder_sizes(hg_encoder *e, hg_build *b);
+/* position_embedding_type, for those that may have it. */
+void hg_encoder_read_places(hg_encoder *e, hg_build *b);
 /* What none takes, for an architecture that has other names for its sizes. */
 void hg_encoder_refuse(hg_build *b);
 
@@ -56,8 +73,9 @@ hangar_code hg_encoder_begin(hg_encoder *e, hg_build *b, const char *base, const
                              hangar_err *err);
 /* RoBERTa's places: pad + (how many tokens other than pad up to this one), and pad where the token is pad. int64 [B, S]. */
 hg_value *hg_encoder_places(hg_encoder *e, hg_build *b, const char *name, uint32_t pad);
-/* table[0 .. S) [S, width]. */
-hg_value *hg_encoder_places_from_0(hg_encoder *e, hg_build *b, const char *name);
+/* norm(word[ids] + type[kinds] + position[places]), as rows [.., size]: `places` NULL = from 0; a model without kinds adds type 0 if it has types.
+ * Relative places are prepared instead of being added. */
+hg_value *hg_encoder_embed(hg_encoder *e, hg_build *b, hg_value *places, uint32_t size);
 
 /* ---- distances ---- */
 
@@ -65,11 +83,6 @@ hg_value *hg_encoder_places_from_0(hg_encoder *e, hg_build *b, const char *name)
  * -reach .. reach the first or the last of these 2 reach + 1 numbers; `rows` NULL: i - j + reach itself. */
 hg_value *hg_encoder_apart(hg_encoder *e, hg_build *b, const char *name, const int64_t *rows, uint32_t reach);
 /* What each distance adds to the scores: out(i, j) = q_i query_table[apart(i, j)] + k_j key_table[apart(i, j)]. */
-typedef struct hg_encoder_far {
-    hg_value *apart, *turned; /* int64 [B, heads, S, S], and the same of (j, i) */
-    hg_value *tables;         /* the list [B, heads, S, rows] */
-    uint64_t rows;            /* of the tables */
-} hg_encoder_far;
 hg_encoder_far hg_encoder_far_of(hg_encoder *e, hg_build *b, const char *name, hg_value *apart,
                                  uint64_t rows);
 /* q and k are [B, S, width], the tables [heads, head_dim, rows] or a matrix [rows, head_dim] for all heads; one of
@@ -104,6 +117,7 @@ hg_value *hg_encoder_stack(hg_encoder *e, hg_build *b, const char *scope, const 
 typedef struct hg_encoder_words {
     const char *dense, *act, *norm, *decoder;
     const char *bias; /* another name of decoder.bias; NULL = none */
+    uint32_t size;    /* what dense makes of `width`; 0 = width */
     bool bare;        /* dense has no bias */
     bool no_bias;     /* the decoder has none */
 } hg_encoder_words;

@@ -169,7 +169,7 @@ static hg_value *attention(modernbert *m, hg_build *b, hg_value *x, bool local)
 {
     static const char *const nodes[] = {"attn.Wqkv.query", "attn.Wqkv.key", "attn.Wqkv.value"};
     static const char *const views[] = {"attn.query", "attn.key", "attn.value"};
-    static const char *const turned[] = {"attn.query_turned", "attn.key_turned"};
+    static const char *const turned[] = {"attn.rotary.query", "attn.rotary.key"};
     hg_encoder *e = &m->e;
     hg_value *qkv[3];
     for (int i = 0; i < 3; i++) {

@@ -46,19 +46,6 @@ static hg_value *position_bias(hg_encoder *m, hg_build *b, uint32_t rows)
     return bias;
 }
 
-/* norm(word[ids] + position[p]), as rows. */
-static hg_value *embeddings(hg_encoder *m, hg_build *b)
-{
-    hg_graph_enter(b->g, "embeddings");
-    hg_value *places = hg_encoder_places(m, b, "position_ids", PAD);
-    hg_value *word = hg_block_embed(b, "word_embeddings", m->ids, m->vocab, m->width);
-    hg_value *position = hg_block_embed(b, "position_embeddings", places, m->positions, m->width);
-    hg_value *x = hg_op_add(b->g, "add_positions", word, position);
-    x = hg_op_rows(b->g, "rows", hg_block_norm(b, "LayerNorm", x, m->width, m->eps));
-    hg_graph_leave(b->g);
-    return x;
-}
-
 static hangar_code build(hg_build *b, hangar_err *err)
 {
     static const hg_encoder_names names = {.attention = "attention.attn",
@@ -88,7 +75,9 @@ static hangar_code build(hg_build *b, hangar_err *err)
     hangar_code code = hg_encoder_begin(&m, b, "mpnet.", "embeddings.word_embeddings", false, err);
     if (code != HANGAR_OK) return code;
     m.bias = position_bias(&m, b, rows);
-    hg_value *x = hg_encoder_stack(&m, b, "encoder.layer", &names, embeddings(&m, b));
+    hg_value *places = hg_encoder_places(&m, b, "embeddings.position_ids", PAD);
+    hg_value *x = hg_encoder_embed(&m, b, places, m.width);
+    x = hg_encoder_stack(&m, b, "encoder.layer", &names, x);
     m.act = m.head == HG_HEAD_MASKED ? HG_ACT_GELU : m.act; /* lm_head's is always gelu */
     hg_encoder_head(&m, b, &words, &first, x);
     return HANGAR_OK;

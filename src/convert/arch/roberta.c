@@ -13,21 +13,6 @@
 #include "convert/arch/encoder.h"
 #include "convert/archs.h"
 
-/* norm(word[ids] + type[0] + position[p]), as rows. */
-static hg_value *embeddings(hg_encoder *m, hg_build *b, uint32_t pad)
-{
-    hg_graph_enter(b->g, "embeddings");
-    hg_value *places = hg_encoder_places(m, b, "position_ids", pad);
-    hg_value *word = hg_block_embed(b, "word_embeddings", m->ids, m->vocab, m->width);
-    hg_value *type = hg_block_row(b, "token_type_embeddings.weight", 0, m->types, m->width);
-    hg_value *position = hg_block_embed(b, "position_embeddings", places, m->positions, m->width);
-    hg_value *x = hg_op_add(b->g, "add_positions", hg_op_add(b->g, "add_types", word, type), position);
-    x = hg_block_norm(b, "LayerNorm", x, m->width, m->eps);
-    x = hg_op_rows(b->g, "rows", x);
-    hg_graph_leave(b->g);
-    return x;
-}
-
 /* The graph. */
 hangar_code hg_roberta_build(hg_build *b, const char *family, hangar_err *err)
 {
@@ -45,10 +30,13 @@ hangar_code hg_roberta_build(hg_build *b, const char *family, hangar_err *err)
     hg_encoder_sizes(&m, b);
     m.types = hg_hfconfig_u32(b->config, "type_vocab_size", 2, 1, 65536);
     uint32_t pad = hg_hfconfig_u32(b->config, "pad_token_id", 1, 0, m.vocab - 1);
-    hg_hfconfig_only(b->config, "position_embedding_type", "absolute");
+    hg_encoder_read_places(&m, b);
     hangar_code code = hg_encoder_begin(&m, b, "roberta.", "embeddings.word_embeddings", false, err);
     if (code != HANGAR_OK) return code;
-    hg_value *x = hg_encoder_stack(&m, b, "encoder.layer", &hg_encoder_bert, embeddings(&m, b, pad));
+    hg_value *places =
+        m.places == HG_PLACES_ABSOLUTE ? hg_encoder_places(&m, b, "embeddings.position_ids", pad) : NULL;
+    hg_value *x = hg_encoder_embed(&m, b, places, m.width);
+    x = hg_encoder_stack(&m, b, "encoder.layer", &hg_encoder_bert, x);
     m.act = m.head == HG_HEAD_MASKED ? HG_ACT_GELU : m.act; /* lm_head's is always gelu */
     hg_encoder_head(&m, b, &words, &first, x);
     return HANGAR_OK;
