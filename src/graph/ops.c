@@ -103,7 +103,7 @@ hg_shape hg_op_broadcast(hg_graph *g, const char *name, const hg_value *a, const
 
 double hg_op_lowest(const hg_graph *g)
 {
-    return hg_graph_real(g) == HG_ONNX_FLOAT16 ? -65504.0 : -3.4028234663852886e38;
+    return hg_graph_real(g) == HG_ONNX_FLOAT16 ? -32752.0 : -3.4028234663852886e38;
 }
 
 /* ---- element by element ---- */

@@ -108,6 +108,9 @@ hg_value *hg_op_concat_ints(hg_graph *g, const char *name, hg_value *const *part
 /* Cuts an axis into pieces of these sizes, which are all of it. */
 void hg_op_split(hg_graph *g, const char *name, hg_value *x, int axis, const int64_t *sizes, size_t count,
                  hg_value **out);
+/* The same with sizes that are counted when the graph runs: `sizes`, a list of `count` numbers. */
+void hg_op_split_by(hg_graph *g, const char *name, hg_value *x, int axis, hg_value *sizes, size_t count,
+                    const char *symbol, hg_value **out);
 /* The sizes of axes [start, end) of x, as a list. */
 hg_value *hg_op_shape(hg_graph *g, const char *name, hg_value *x, int start, int end);
 /* The size of one axis as a scalar int64. */
@@ -122,7 +125,7 @@ hg_value *hg_op_slice_axis(hg_graph *g, const char *name, hg_value *x, int axis,
 hg_value *hg_op_range(hg_graph *g, const char *name, hg_value *from, hg_value *below, const char *symbol);
 /* Zeros of a shape whose sizes are all known. */
 hg_value *hg_op_zeros(hg_graph *g, const char *name, hg_onnx_type type, hg_shape shape);
-/* The places where a bool of rank 1 is true: int64 [N]. */
+/* The places along the last axis where a bool of rank 1 or 2 is true, row after row: int64 [N]. */
 hg_value *hg_op_where_true(hg_graph *g, const char *name, hg_value *x);
 /* into[M, D] with `rows`[N, D] added to its rows at[N]; no place may be there twice. */
 hg_value *hg_op_add_rows(hg_graph *g, const char *name, hg_value *into, hg_value *at, hg_value *rows);
@@ -158,23 +161,28 @@ hg_value *hg_op_attention(hg_graph *g, const char *name, const hg_attention *a);
 typedef struct hg_causal {
     hg_value *length, *past;   /* S and P, scalar int64 */
     hg_value *seqlens, *total; /* int32 [B] and int32 scalar, as GroupQueryAttention wants them */
-    hg_value *padding;         /* real [B, 1, S, T]: lowest where a key is padding */
+    hg_value *padding;         /* real [B, 1 or heads, S, T]: lowest where a key is padding */
     hg_value *row, *column;    /* int64 [S, 1] and [1, T]: the places of queries and keys */
+    struct {
+        int64_t window;
+        hg_value *bias; /* padding, and lowest where a key is not seen; made when it is first needed */
+    } seen[2];
 } hg_causal;
 /* ids [B, S]; mask int64 [B, T], T = P + S, 0 where a key is padding (left of the text); past [B, kv_heads, P, head_dim]. */
 hg_causal hg_op_causal(hg_graph *g, const char *name, hg_value *ids, hg_value *mask, hg_value *past);
+/* What is added to the scores of all layers on top of the padding: real [1 or B, heads or 1, 1 or S, T] (ALiBi). */
+void hg_op_causal_bias(hg_graph *g, const char *name, hg_causal *c, hg_value *bias);
 
 /* Grouped-query attention with a cache: each of `kv_heads` keys serves heads / kv_heads queries; causal. */
 typedef struct hg_gqa {
-    const hg_causal *causal;
+    hg_causal *causal;
     int64_t heads, kv_heads, head_dim;
-    double scale;              /* 0 = 1 / sqrt(head_dim) */
-    double soft_cap;           /* of the scores; 0 = none */
-    int64_t window;            /* a query sees itself and window - 1 keys before it; 0 = all */
-    hg_value *q;               /* [B, S, heads x head_dim] */
-    hg_value *k, *v;           /* [B, S, kv_heads x head_dim] */
-    hg_value *bias;            /* [1 or B, heads, 1 or S, T] on top of the padding (ALiBi); NULL = none */
-    hg_value *past_k, *past_v; /* [B, kv_heads, P, head_dim] */
+    double scale;                      /* 0 = 1 / sqrt(head_dim) */
+    double soft_cap;                   /* of the scores; 0 = none */
+    int64_t window;                    /* a query sees itself and window - 1 keys before it; 0 = all */
+    hg_value *q;                       /* [B, S, heads x head_dim] */
+    hg_value *k, *v;                   /* [B, S, kv_heads x head_dim] */
+    hg_value *past_k, *past_v;         /* [B, kv_heads, P, head_dim] */
     hg_value **present_k, **present_v; /* [B, kv_heads, T, head_dim] */
 } hg_gqa;
 /* [B, S, heads x head_dim]. */

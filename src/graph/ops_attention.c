@@ -191,13 +191,28 @@ static hg_value *seen_bias(hg_graph *g, const char *name, const hg_causal *c, in
     return as_bias(g, hg_op_join(part, name, "seen_bias"), seen);
 }
 
-/* The bias of ALiBi and of padding together. The lowest number may not be added to twice: it would overflow. */
-static hg_value *both_biases(hg_graph *g, const char *name, const hg_gqa *a)
+/* Both as one, made once for all layers with the same window. Where both are lowest the sum may not leave the range. */
+static hg_value *whole_bias(hg_graph *g, const char *name, hg_causal *c, int64_t window)
 {
     char part[HG_ONNX_NAME_MAX];
-    if (!a->bias) return a->causal->padding;
-    hg_value *sum = hg_op_add(g, hg_op_join(part, name, "bias_sum"), a->bias, a->causal->padding);
-    return hg_op_binary(g, "Max", hg_op_join(part, name, "bias"), sum, hg_graph_real_of(g, hg_op_lowest(g)));
+    size_t i = 0;
+    while (i < HG_LEN(c->seen) && c->seen[i].bias && c->seen[i].window != window) i++;
+    if (i < HG_LEN(c->seen) && c->seen[i].bias) return c->seen[i].bias;
+    hg_value *sum =
+        hg_op_add(g, hg_op_join(part, name, "bias_sum"), c->padding, seen_bias(g, name, c, window));
+    sum = hg_op_binary(g, "Max", hg_op_join(part, name, "bias"), sum, hg_graph_real_of(g, hg_op_lowest(g)));
+    if (i < HG_LEN(c->seen)) {
+        c->seen[i].bias = sum;
+        c->seen[i].window = window;
+    }
+    return sum;
+}
+
+void hg_op_causal_bias(hg_graph *g, const char *name, hg_causal *c, hg_value *bias)
+{
+    char part[HG_ONNX_NAME_MAX];
+    hg_value *sum = hg_op_add(g, hg_op_join(part, name, "sum"), bias, c->padding);
+    c->padding = hg_op_binary(g, "Max", name, sum, hg_graph_real_of(g, hg_op_lowest(g)));
 }
 
 static hg_value *gqa_written_out(hg_graph *g, const char *name, const hg_gqa *a, double scale)
@@ -228,8 +243,7 @@ static hg_value *gqa_written_out(hg_graph *g, const char *name, const hg_gqa *a,
                                    HG_SYM("total_sequence_length")));
     }
     if (a->soft_cap > 0) s = hg_op_soft_cap(g, hg_op_join(part, name, "soft_cap"), s, a->soft_cap);
-    s = hg_op_add(g, hg_op_join(part, name, "biased"), s, both_biases(g, name, a));
-    s = hg_op_add(g, hg_op_join(part, name, "causal"), s, seen_bias(g, name, a->causal, a->window));
+    s = hg_op_add(g, hg_op_join(part, name, "biased"), s, whole_bias(g, name, a->causal, a->window));
     s = hg_op_softmax(g, hg_op_join(part, name, "weights"), s);
     if (each > 1) {
         hg_value *sizes[] = {hg_op_shape(g, hg_op_join(part, name, "weights_batch"), a->q, 0, 1),
@@ -249,17 +263,8 @@ static hg_value *gqa_written_out(hg_graph *g, const char *name, const hg_gqa *a,
 /* GroupQueryAttention: query, key, value, past_key, past_value, seqlens_k, total_sequence_length, cos, sin, position_ids, attention_bias. */
 static hg_value *gqa_fused(hg_graph *g, const char *name, const hg_gqa *a)
 {
-    hg_value *in[] = {a->q,
-                      a->k,
-                      a->v,
-                      a->past_k,
-                      a->past_v,
-                      a->causal->seqlens,
-                      a->causal->total,
-                      NULL,
-                      NULL,
-                      NULL,
-                      both_biases(g, name, a)};
+    hg_value *in[] = {a->q, a->k, a->v, a->past_k,         a->past_v, a->causal->seqlens, a->causal->total,
+                      NULL, NULL, NULL, a->causal->padding};
     hg_node *n = hg_graph_node(g, HG_ONNX_MICROSOFT, "GroupQueryAttention", name, in, HG_LEN(in), 3);
     hg_node_int(g, n, "num_heads", a->heads);
     hg_node_int(g, n, "kv_num_heads", a->kv_heads);

@@ -176,6 +176,23 @@ void hg_op_split(hg_graph *g, const char *name, hg_value *x, int axis, const int
     }
 }
 
+void hg_op_split_by(hg_graph *g, const char *name, hg_value *x, int axis, hg_value *sizes, size_t count,
+                    const char *symbol, hg_value **out)
+{
+    hg_op_need_type(g, name, sizes, HG_ONNX_INT64);
+    hg_op_need_rank(g, name, sizes, 1);
+    if (hg_op_differ(hg_op_dim(sizes, 0), HG_DIM(count)))
+        hg_graph_fail(g, HANGAR_E_INTERNAL, "%s: %s is not %zu sizes", name, sizes->name, count);
+    hg_value *in[] = {x, sizes};
+    hg_node *n = hg_graph_node(g, HG_OP_STANDARD, "Split", name, in, 2, count);
+    hg_node_int(g, n, "axis", axis);
+    for (size_t i = 0; i < count; i++) {
+        hg_shape shape = x->shape;
+        if (axis >= 0 && axis < shape.rank) shape.dims[axis] = HG_SYM(symbol);
+        out[i] = hg_node_out(g, n, i, x->type, shape);
+    }
+}
+
 /* Shape. */
 hg_value *hg_op_shape(hg_graph *g, const char *name, hg_value *x, int start, int end)
 {
@@ -222,14 +239,16 @@ hg_value *hg_op_zeros(hg_graph *g, const char *name, hg_onnx_type type, hg_shape
     return hg_node_out(g, n, 0, type, shape);
 }
 
-/* NonZero gives [rank, N]. */
+/* NonZero gives [rank, N], sorted by the first axis, then by the second. */
 hg_value *hg_op_where_true(hg_graph *g, const char *name, hg_value *x)
 {
     char part[HG_ONNX_NAME_MAX];
     hg_op_need_type(g, name, x, HG_ONNX_BOOL);
-    hg_op_need_rank(g, name, x, 1);
-    hg_value *all = hg_op_single(g, HG_OP_STANDARD, "NonZero", hg_op_join(part, name, "list"), &x, 1,
-                                 HG_ONNX_INT64, HG_SHAPE(HG_DIM(1), HG_SYM("chosen")));
+    if (x->shape.rank != 2) hg_op_need_rank(g, name, x, 1);
+    hg_value *all =
+        hg_op_single(g, HG_OP_STANDARD, "NonZero", hg_op_join(part, name, "list"), &x, 1, HG_ONNX_INT64,
+                     HG_SHAPE(HG_DIM(x->shape.rank == 2 ? 2 : 1), HG_SYM("chosen")));
+    if (x->shape.rank == 2) return hg_op_gather(g, name, all, hg_graph_int(g, 1), 0);
     return hg_op_squeeze(g, name, all, 0);
 }
 

@@ -9,15 +9,28 @@
 
 /* ---- config.json ---- */
 
-/* Reads the class. */
-void hg_decoder_read_class(hg_decoder *d, hg_build *b, const char *cls)
+/* auto_map names the code that is known under this name. */
+static bool is_known_code(const hg_hfconfig *c, const char *own_code)
 {
+    const char *name = hg_json_text(hg_json_path(c->root, "auto_map", "AutoModelForCausalLM", NULL));
+    return own_code && name && strcmp(name, own_code) == 0;
+}
+
+/* Reads the class. */
+void hg_decoder_read_class(hg_decoder *d, hg_build *b, const char *cls, const char *own_code)
+{
+    static const char *const auto_map[] = {"auto_map", NULL};
     const char *name = hg_hfconfig_class(b->config);
     if (name && strcmp(name, cls) != 0)
         hg_hfconfig_wrong(b->config, HANGAR_E_UNSUPPORTED, "architectures: %s", name);
     b->task = "text-generation";
     d->names = (hg_decoder_names){"model", "embed_tokens", "layers", "norm", "lm_head"};
-    hg_block_refuse_common(b->config);
+    if (is_known_code(b->config, own_code)) {
+        hg_hfconfig_ignore(b->config, auto_map);
+        hg_hfconfig_refuse(b->config, "quantization_config");
+    } else {
+        hg_block_refuse_common(b->config);
+    }
 }
 
 /* Holds the sizes to each other. */
@@ -34,7 +47,7 @@ void hg_decoder_check(hg_decoder *d, hg_hfconfig *c)
 void hg_decoder_read(hg_decoder *d, hg_build *b, const hg_decoder_defaults *def)
 {
     hg_hfconfig *c = b->config;
-    hg_decoder_read_class(d, b, def->cls);
+    hg_decoder_read_class(d, b, def->cls, def->own_code);
     d->vocab = hg_hfconfig_u32(c, "vocab_size", 0, 1, 4u << 20);
     d->width = hg_hfconfig_u32(c, "hidden_size", 0, 1, 65536);
     d->layers = hg_hfconfig_u32(c, "num_hidden_layers", 0, 1, HG_DECODER_LAYERS_MAX);
@@ -45,7 +58,7 @@ void hg_decoder_read(hg_decoder *d, hg_build *b, const hg_decoder_defaults *def)
     d->head_dim = hg_hfconfig_u32(c, "head_dim", def->head_dim ? def->head_dim : each, 0, 4096);
     d->inner = hg_hfconfig_u32(c, "intermediate_size", 0, 1, 1u << 20);
     d->positions = hg_hfconfig_u32(c, "max_position_embeddings", 2048, 1, 1u << 30);
-    d->eps = hg_hfconfig_f64(c, "rms_norm_eps", def->eps, 0, 1);
+    d->eps = hg_hfconfig_f64(c, def->eps_key ? def->eps_key : "rms_norm_eps", def->eps, 0, 1);
     d->tied = hg_hfconfig_bool(c, "tie_word_embeddings", def->tied);
     d->act = hg_block_act(c, def->act ? def->act : "hidden_act", def->act_name ? def->act_name : "silu");
     hg_decoder_check(d, c);
@@ -94,6 +107,25 @@ void hg_decoder_slide_late(hg_decoder *d, hg_hfconfig *c)
     d->window = use ? window : 0;
     if (hg_decoder_layer_types(d, c)) return;
     for (uint32_t i = 0; i < d->layers; i++) d->sliding[i] = i >= first;
+}
+
+/* Reads a soft cap. */
+double hg_decoder_cap(hg_hfconfig *c, const char *key, double def)
+{
+    bool missing = !hg_json_get(c->root, key);
+    return hg_hfconfig_f64(c, key, missing ? def : 0, 0, 1e6);
+}
+
+/* Reads what Gemma 2 and 3 share. */
+void hg_decoder_read_gemma(hg_decoder *d, hg_hfconfig *c)
+{
+    static const char *const others[] = {"cache_implementation", "hidden_act",
+                                         NULL}; /* hidden_activation holds */
+    d->embed_scale = sqrt(d->width);
+    d->scale = 1 / sqrt(hg_hfconfig_f64(c, "query_pre_attn_scalar", 256, 1e-6, 1e6));
+    d->qkv_bias = d->out_bias = hg_hfconfig_bool(c, "attention_bias", false);
+    hg_hfconfig_only_bool(c, "use_bidirectional_attention", false);
+    hg_hfconfig_ignore(c, others);
 }
 
 /* ---- inputs ---- */
@@ -169,7 +201,7 @@ hangar_code hg_decoder_begin(hg_decoder *d, hg_build *b, hangar_err *err)
 /* ---- from ids to logits ---- */
 
 /* "model.norm", or "norm". */
-static const char *in_body(const hg_decoder *d, const char *name, char out[128])
+const char *hg_decoder_in_body(const hg_decoder *d, const char *name, char out[160])
 {
     snprintf(out, 128, "%s%s%s", d->body, d->body[0] ? "." : "", name);
     return out;
@@ -178,18 +210,27 @@ static const char *in_body(const hg_decoder *d, const char *name, char out[128])
 /* Looks the tokens up. */
 hg_value *hg_decoder_embed(hg_decoder *d, hg_build *b)
 {
-    char name[128];
-    hg_value *x = hg_block_embed(b, in_body(d, d->names.embed, name), d->ids, d->vocab, d->width);
+    char name[160];
+    hg_value *x = hg_block_embed(b, hg_decoder_in_body(d, d->names.embed, name), d->ids, d->vocab, d->width);
     if (d->embed_scale != 0) x = hg_op_scale(b->g, "embed_scaled", x, d->embed_scale);
     return hg_op_rows(b->g, "rows", x);
+}
+
+/* Learned positions. */
+hg_value *hg_decoder_places(hg_decoder *d, hg_build *b, const char *name, hg_value *place, uint32_t rows)
+{
+    char full[160], part[192];
+    hg_value *x = hg_block_embed(b, hg_decoder_in_body(d, name, full), place, rows, d->width);
+    snprintf(part, sizeof part, "%s.rows", full);
+    return hg_op_rows(b->g, part, x);
 }
 
 /* All layers. */
 void hg_decoder_layers(hg_decoder *d, hg_build *b, hg_decoder_layer *layer, hg_stream *s)
 {
-    char name[128];
+    char name[160];
     for (uint32_t i = 0; i < hg_build_layers(b, d->layers); i++) {
-        hg_graph_enter(b->g, "%s.%u", in_body(d, d->names.stack, name), i);
+        hg_graph_enter(b->g, "%s.%u", hg_decoder_in_body(d, d->names.stack, name), i);
         layer(d, b, i, s);
         hg_graph_leave(b->g);
     }
@@ -198,8 +239,9 @@ void hg_decoder_layers(hg_decoder *d, hg_build *b, hg_decoder_layer *layer, hg_s
 /* The last norm. */
 hg_value *hg_decoder_last_norm(hg_decoder *d, hg_build *b, hg_stream *s)
 {
-    char name[128];
-    in_body(d, d->names.norm, name);
+    char name[160];
+    if (!d->names.norm) return s->y ? hg_op_add(b->g, "sum", s->x, s->y) : s->x;
+    hg_decoder_in_body(d, d->names.norm, name);
     if (d->layer_norm) return hg_block_stream_norm(b, name, s, d->width, d->eps, true);
     return hg_block_stream_rms_norm(b, name, s, d->width, d->eps, d->norm_plus, true);
 }
@@ -207,10 +249,10 @@ hg_value *hg_decoder_last_norm(hg_decoder *d, hg_build *b, hg_stream *s)
 /* Scores for all words, always as FLOAT. */
 void hg_decoder_head(hg_decoder *d, hg_build *b, hg_value *x)
 {
-    char own[128], table[160], body[128], bias[128];
+    char own[128], table[192], body[160], bias[128];
     snprintf(own, sizeof own, "%s.weight", d->names.head);
     snprintf(bias, sizeof bias, "%s.bias", d->names.head);
-    snprintf(table, sizeof table, "%s.weight", in_body(d, d->names.embed, body));
+    snprintf(table, sizeof table, "%s.weight", hg_decoder_in_body(d, d->names.embed, body));
     bool tied = d->tied || !hg_block_has(b, own);
     hg_linear how = {.in = (uint64_t)hg_block_size(b, table, 1),
                      .out = d->vocab,
@@ -277,6 +319,19 @@ hg_value *hg_decoder_attend(hg_decoder *d, hg_build *b, uint32_t i, hg_value *q,
     return hg_op_rows(b->g, "rows", y);
 }
 
+/* Takes packed rows apart. */
+void hg_decoder_unpack(hg_decoder *d, hg_build *b, const char *name, hg_value *x, uint32_t groups,
+                       uint32_t each, hg_value *out[3])
+{
+    char part[160];
+    const int64_t one = d->head_dim, queries = one * each, sizes[] = {queries, one, one};
+    const int64_t shape[] = {-1, groups, queries + 2 * one};
+    snprintf(part, sizeof part, "%s.groups", name);
+    x = hg_op_view(b->g, part, x, shape, 3);
+    snprintf(part, sizeof part, "%s.split", name);
+    hg_op_split(b->g, part, x, 2, sizes, 3, out);
+}
+
 /* q or k, normalized. */
 hg_value *hg_decoder_qk_norm(hg_decoder *d, hg_build *b, const char *name, hg_value *x, uint32_t heads)
 {
@@ -341,4 +396,13 @@ void hg_decoder_llama_layer(hg_decoder *d, hg_build *b, uint32_t i, hg_stream *s
 {
     s->y = hg_decoder_self_attn(d, b, i, hg_decoder_norm(d, b, "input_layernorm", s));
     s->y = hg_decoder_gated_mlp(d, b, "mlp", hg_decoder_norm(d, b, "post_attention_layernorm", s), d->inner);
+}
+
+/* Gemma's layer. */
+void hg_decoder_sandwich_layer(hg_decoder *d, hg_build *b, uint32_t i, hg_stream *s)
+{
+    hg_value *y = hg_decoder_self_attn(d, b, i, hg_decoder_norm(d, b, "input_layernorm", s));
+    s->y = hg_block_rms_norm(b, "post_attention_layernorm", y, d->width, d->eps, d->norm_plus);
+    y = hg_decoder_gated_mlp(d, b, "mlp", hg_decoder_norm(d, b, "pre_feedforward_layernorm", s), d->inner);
+    s->y = hg_block_rms_norm(b, "post_feedforward_layernorm", y, d->width, d->eps, d->norm_plus);
 }

@@ -75,15 +75,19 @@ typedef struct hg_decoder_defaults {
     const char *cls;      /* the class in `architectures`: "LlamaForCausalLM" */
     const char *act;      /* key of the activation; NULL = "hidden_act" */
     const char *act_name; /* NULL = "silu" */
-    double eps, theta, partial;
+    const char *eps_key;  /* NULL = "rms_norm_eps" */
+    const char
+        *own_code; /* what auto_map may name: the same code, from the time before it was in the library */
+    double eps;
+    double theta, partial;       /* theta 0: positions are read by the family itself */
     uint32_t kv_heads, head_dim; /* 0 = heads, width / heads */
     bool tied;
 } hg_decoder_defaults;
 
 /* ---- config.json ---- */
 
-/* The class, the task, and what no architecture takes. */
-void hg_decoder_read_class(hg_decoder *d, hg_build *b, const char *cls);
+/* The class, the task, and what no architecture takes. own_code as in hg_decoder_defaults. */
+void hg_decoder_read_class(hg_decoder *d, hg_build *b, const char *cls, const char *own_code);
 /* The keys that most families share, with rotary positions in all layers, and the names of Llama's modules. */
 void hg_decoder_read(hg_decoder *d, hg_build *b, const hg_decoder_defaults *def);
 /* heads, kv_heads, head_dim and width fit each other; called by hg_decoder_read. */
@@ -96,6 +100,10 @@ bool hg_decoder_layer_types(hg_decoder *d, hg_hfconfig *c);
 void hg_decoder_slide_all(hg_decoder *d, hg_hfconfig *c, uint32_t def);
 /* use_sliding_window with layer_types or max_window_layers, as Qwen has it. */
 void hg_decoder_slide_late(hg_decoder *d, hg_hfconfig *c);
+/* A soft cap: `def` when the key is missing, 0 when it is null. */
+double hg_decoder_cap(hg_hfconfig *c, const char *key, double def);
+/* What Gemma 2 and 3 share: the scale of embeddings and of scores, biases. */
+void hg_decoder_read_gemma(hg_decoder *d, hg_hfconfig *c);
 
 /* ---- the graph ---- */
 
@@ -104,6 +112,10 @@ hangar_code hg_decoder_build(hg_decoder *d, hg_build *b, hg_decoder_layer *layer
 /* The same in pieces: inputs and what all layers share; x = embed(ids) as rows; the layers; norm, head and outputs. */
 hangar_code hg_decoder_begin(hg_decoder *d, hg_build *b, hangar_err *err);
 hg_value *hg_decoder_embed(hg_decoder *d, hg_build *b);
+/* Learned positions: the rows `place` (int64 [B, S]) of a table in the body, as rows. */
+hg_value *hg_decoder_places(hg_decoder *d, hg_build *b, const char *name, hg_value *place, uint32_t rows);
+/* "model.norm" of "norm", or "norm" where the checkpoint leaves the body out; at most 127 characters. */
+const char *hg_decoder_in_body(const hg_decoder *d, const char *name, char out[160]);
 void hg_decoder_layers(hg_decoder *d, hg_build *b, hg_decoder_layer *layer, hg_stream *s);
 void hg_decoder_head(hg_decoder *d, hg_build *b, hg_value *x);
 hg_value *hg_decoder_last_norm(hg_decoder *d, hg_build *b, hg_stream *s);
@@ -114,6 +126,9 @@ hg_value *hg_decoder_last_norm(hg_decoder *d, hg_build *b, hg_stream *s);
 hg_value *hg_decoder_norm(hg_decoder *d, hg_build *b, const char *name, hg_stream *s);
 /* Attention of layer i over rows q [.., heads x head_dim], k, v [.., kv_heads x head_dim], turned by their positions, with its cache: rows. */
 hg_value *hg_decoder_attend(hg_decoder *d, hg_build *b, uint32_t i, hg_value *q, hg_value *k, hg_value *v);
+/* Rows in which q (`each` heads), k and v (one head) lie side by side for each of `groups` groups, taken apart. */
+void hg_decoder_unpack(hg_decoder *d, hg_build *b, const char *name, hg_value *x, uint32_t groups,
+                       uint32_t each, hg_value *out[3]);
 /* Queries and keys normalized as d->qk_norm says, inside the scope of their module. */
 hg_value *hg_decoder_qk_norm(hg_decoder *d, hg_build *b, const char *name, hg_value *x, uint32_t heads);
 /* The module self_attn: o_proj(attend(q_proj x, k_proj x, v_proj x)). */
@@ -125,5 +140,8 @@ hg_value *hg_decoder_plain_mlp(hg_decoder *d, hg_build *b, const char *first, co
                                hg_value *x);
 /* Llama's layer: x = x + self_attn(input_layernorm x);  x = x + mlp(post_attention_layernorm x). */
 hg_decoder_layer hg_decoder_llama_layer;
+/* Gemma's from 2 on: x = x + post_attention_layernorm(self_attn(input_layernorm x));
+ * x = x + post_feedforward_layernorm(mlp(pre_feedforward_layernorm x)). */
+hg_decoder_layer hg_decoder_sandwich_layer;
 
 #endif
