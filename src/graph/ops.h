@@ -41,7 +41,8 @@ hg_value *hg_op_unary(hg_graph *g, const char *op, const char *name, hg_value *x
 hg_value *hg_op_binary(hg_graph *g, const char *op, const char *name, hg_value *a, hg_value *b);
 /* One of Equal, Less, LessOrEqual, Greater, GreaterOrEqual: bool. */
 hg_value *hg_op_compare(hg_graph *g, const char *op, const char *name, hg_value *a, hg_value *b);
-/* The lowest number of the real type, which stands for minus infinity in a mask: it vanishes in a softmax, and a row of nothing else stays finite. */
+/* What stands for minus infinity in a mask: it vanishes in a softmax, and a row of nothing else stays finite. The lowest number of FLOAT, to
+ * which no score adds anything; half of that of FLOAT16, where a sum with a score would leave the range. */
 double hg_op_lowest(const hg_graph *g);
 hg_value *hg_op_where(hg_graph *g, const char *name, hg_value *cond, hg_value *yes, hg_value *no);
 /* The same numbers in another type; x itself when it has that type. */
