@@ -10,6 +10,12 @@ static const char *join(char out[HG_ONNX_NAME_MAX], const char *a, const char *b
     return out;
 }
 
+/* What configurations inside configurations once held: how texts are generated, and sizes that the outer one says. */
+const char *const hg_vision_old_keys[] = {"num_beam_groups", "num_return_sequences",
+                                          "projection_dim",  "tie_word_embeddings",
+                                          "top_k",           "top_p",
+                                          "typical_p",       NULL};
+
 /* ---- pictures ---- */
 
 /* A number, or [height, width]. */
@@ -46,10 +52,10 @@ uint64_t hg_vision_patch_count(const hg_vision_image *m)
 }
 
 /* Pictures from outside. */
-hg_value *hg_vision_pixels(hg_build *b, const hg_vision_image *m)
+hg_value *hg_vision_pixels(hg_build *b, const hg_vision_image *m, const char *batch)
 {
     return hg_block_input(b, "pixel_values",
-                          HG_SHAPE(HG_SYM("batch_size"), HG_DIM(m->channels), HG_DIM(m->size[0]),
+                          HG_SHAPE(HG_SYM(batch), HG_DIM(m->channels), HG_DIM(m->size[0]),
                                    HG_DIM(m->size[1])));
 }
 
@@ -73,13 +79,62 @@ hg_value *hg_vision_patches(hg_build *b, const char *name, hg_value *pixels, con
 hg_value *hg_vision_first_token(hg_build *b, const char *name, hg_value *token, hg_value *x, uint64_t width)
 {
     char part[HG_ONNX_NAME_MAX];
-    const int64_t one[] = {1, 1, (int64_t)width}, tail[] = {1, (int64_t)width};
-    if (token->shape.rank != 3) token = hg_op_view(b->g, join(part, name, "token"), token, one, 3);
+    const int64_t tail[] = {1, (int64_t)width};
     hg_value *sizes[] = {hg_op_shape(b->g, join(part, name, "batch"), x, 0, 1), hg_graph_ints(b->g, tail, 2)};
     hg_value *shape = hg_op_concat_ints(b->g, join(part, name, "shape"), sizes, 2);
     token = hg_op_expand(b->g, join(part, name, "each"), token, shape,
-                         HG_SHAPE(HG_SYM("batch_size"), HG_DIM(1), HG_DIM(width)));
+                         HG_SHAPE(x->shape.dims[0], HG_DIM(1), HG_DIM(width)));
     return hg_op_concat(b->g, name, (hg_value *[]){token, x}, 2, 1);
+}
+
+/* ---- texts ---- */
+
+/* Token and position. */
+hg_value *hg_vision_tokens(hg_build *b, hg_value *ids, uint64_t vocab, uint64_t positions, uint64_t width)
+{
+    const int64_t zero = 0;
+    hg_graph_enter(b->g, "embeddings");
+    hg_value *x = hg_block_embed(b, "token_embedding", ids, vocab, width);
+    hg_value *place = hg_block_positions(b, "position_embedding", hg_graph_ints(b->g, &zero, 1),
+                                         hg_op_shape(b->g, "length", ids, 1, 2), positions, width);
+    x = hg_op_add(b->g, "add_positions", x, place);
+    hg_graph_leave(b->g);
+    return x;
+}
+
+/* ---- texts and pictures together ---- */
+
+/* x / |x| over the last axis. */
+static hg_value *unit(hg_build *b, const char *name, hg_value *x)
+{
+    char part[HG_ONNX_NAME_MAX];
+    hg_value *length = hg_op_reduce(b->g, "ReduceL2", join(part, name, "length"), x, -1, true);
+    return hg_op_div(b->g, name, x, length);
+}
+
+/* A single number of the checkpoint, once for every entry of x; made of x's shape, so that nothing but a weight is asked for at load. */
+static hg_value *each(hg_build *b, const char *leaf, uint32_t rank, hg_value *x)
+{
+    char part[HG_ONNX_NAME_MAX];
+    const uint64_t one = 1;
+    hg_value *shape = hg_op_shape(b->g, join(part, leaf, "shape"), x, 0, 2);
+    return hg_op_expand(b->g, join(part, leaf, "each"), hg_block_param(b, leaf, rank, &one), shape, x->shape);
+}
+
+/* Both ends of a model. */
+void hg_vision_compare(hg_build *b, hg_value *text, hg_value *image, uint32_t rank, bool bias)
+{
+    const int64_t turned[] = {1, 0};
+    hg_graph *g = b->g;
+    text = unit(b, "text_unit", text);
+    image = unit(b, "image_unit", image);
+    hg_value *x = hg_op_matmul(g, "likeness", text, hg_op_transpose(g, "image_turned", image, turned));
+    x = hg_op_mul(g, "scaled", x, hg_op_unary(g, "Exp", "scale", each(b, "logit_scale", rank, x)));
+    if (bias) x = hg_op_add(g, "biased", x, each(b, "logit_bias", rank, x));
+    hg_block_output(b, "logits_per_image", hg_op_transpose(g, "turned", x, turned));
+    hg_block_output(b, "logits_per_text", x);
+    hg_block_output(b, "text_embeds", text);
+    hg_block_output(b, "image_embeds", image);
 }
 
 /* ---- layers ---- */
@@ -140,4 +195,15 @@ hg_stream hg_vision_layers(hg_build *b, const hg_vision_stack *m, hg_value *x)
         hg_graph_leave(b->g);
     }
     return s;
+}
+
+/* All layers, and what is left of them. */
+hg_value *hg_vision_normed(hg_build *b, const hg_vision_stack *m, const char *norm, hg_value *x)
+{
+    const hg_shape result = x->shape;
+    hg_value *shape = hg_op_shape(b->g, "hidden_shape", x, 0, 3);
+    hg_stream s = hg_vision_layers(b, m, x);
+    if (norm) s.x = hg_block_stream_norm(b, norm, &s, m->width, m->eps, true);
+    else if (s.y) s.x = hg_op_add(b->g, "last_sum", s.x, s.y);
+    return hg_op_reshape(b->g, "as_batch", s.x, shape, result);
 }

@@ -15,13 +15,22 @@ typedef struct hg_vision_image {
 hg_vision_image hg_vision_image_read(hg_hfconfig *c, uint32_t patch);
 /* How many patches a picture has. */
 uint64_t hg_vision_patch_count(const hg_vision_image *m);
-/* The input pixel_values [batch_size, channels, height, width]. */
-hg_value *hg_vision_pixels(hg_build *b, const hg_vision_image *m);
+/* The input pixel_values [batch, channels, height, width]. */
+hg_value *hg_vision_pixels(hg_build *b, const hg_vision_image *m, const char *batch);
 /* A Linear of each patch, which is a convolution without overlap: [B, patches, width]. */
 hg_value *hg_vision_patches(hg_build *b, const char *name, hg_value *pixels, const hg_vision_image *m,
                             uint64_t width, bool bias);
 /* One token, the same for every example, before all others: `token` has `width` numbers in any shape. */
 hg_value *hg_vision_first_token(hg_build *b, const char *name, hg_value *token, hg_value *x, uint64_t width);
+
+/* ---- texts ---- */
+
+/* token[ids] + position[0 .. S) of the module embeddings: ids [B, S] to [B, S, width]. */
+hg_value *hg_vision_tokens(hg_build *b, hg_value *ids, uint64_t vocab, uint64_t positions, uint64_t width);
+
+/* The outputs of a model that compares: text_embeds [T, D] and image_embeds [I, D] with length 1, and exp(logit_scale) times their products
+ * (+ logit_bias) as logits_per_text [T, I] and logits_per_image [I, T]. The two numbers lie in tensors of `rank` 0 or 1. */
+void hg_vision_compare(hg_build *b, hg_value *text, hg_value *image, uint32_t rank, bool bias);
 
 /* ---- layers ---- */
 
@@ -45,5 +54,9 @@ void hg_vision_stack_read(hg_hfconfig *c, hg_vision_stack *m, const hg_vision_st
                           const char *act);
 /* All layers (as many as are built) over x [B, S, width]; what comes out is the stream before the last norm. */
 hg_stream hg_vision_layers(hg_build *b, const hg_vision_stack *m, hg_value *x);
+/* The same with the last norm, called `norm` (NULL = none): [B, S, width]. */
+hg_value *hg_vision_normed(hg_build *b, const hg_vision_stack *m, const char *norm, hg_value *x);
+/* Keys of text_config and vision_config that say nothing: NULL-terminated. */
+extern const char *const hg_vision_old_keys[];
 
 #endif

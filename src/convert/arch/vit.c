@@ -88,12 +88,8 @@ static hangar_code build(hg_build *b, hangar_err *err)
     if (code == HANGAR_OK) code = hg_build_begin(b, "model", err);
     if (code != HANGAR_OK) return code;
     b->prefix = hg_checkpoint_get(b->ck, "vit.embeddings.cls_token", NULL) ? "vit." : "";
-    hg_value *x = embeddings(&m, b, hg_vision_pixels(b, &m.image));
-    const hg_shape shape = x->shape;
-    hg_value *batch_shape = hg_op_shape(b->g, "hidden_shape", x, 0, 3);
-    hg_stream s = hg_vision_layers(b, &m.stack, x);
-    hg_value *y = hg_block_stream_norm(b, "layernorm", &s, m.stack.width, m.stack.eps, true);
-    outputs(&m, b, hg_op_reshape(b->g, "as_batch", y, batch_shape, shape));
+    hg_value *x = embeddings(&m, b, hg_vision_pixels(b, &m.image, "batch_size"));
+    outputs(&m, b, hg_vision_normed(b, &m.stack, "layernorm", x));
     return HANGAR_OK;
 }
 
