@@ -72,7 +72,8 @@ static size_t place(hg_str s, hg_str t, size_t from, bool last)
     if (from > s.len || t.len > s.len - from) return none;
     if (!last) {
         if (t.len == 0) return from;
-        const char *hit = memmem(s.ptr + from, s.len - from, t.ptr, t.len);
+        const char *hit = t.len == 1 ? memchr(s.ptr + from, *t.ptr, s.len - from)
+                                     : memmem(s.ptr + from, s.len - from, t.ptr, t.len);
         return hit ? (size_t)(hit - s.ptr) : none;
     }
     for (size_t i = s.len - t.len + 1; i-- > from;)
@@ -259,9 +260,9 @@ static bool m_count(jj_run *r, jj_call *c)
         return false;
     if (t.len == 0) n = hg_jj_chars(s) + 1;
     else
-        for (size_t at = 0; (at = place(s, t, at, false)) <= s.len; at += t.len) n++;
+        for (size_t at = 0; (at = place(s, t, at, false)) <= s.len && hg_jj_steps(r, 1); at += t.len) n++;
     *c->out = hg_jj_int((int64_t)n);
-    return hg_jj_steps(r, n / 8);
+    return r->code == HANGAR_OK;
 }
 
 static bool m_replace(jj_run *r, jj_call *c)
@@ -273,10 +274,9 @@ static bool m_replace(jj_run *r, jj_call *c)
         return false;
     if (from.len && place(s, from, 0, false) > s.len) return text_out(c, s);
     hg_buf b;
-    uint64_t steps = 0;
     hg_jj_buf(r, &b);
-    for (size_t at; max != 0 && b.state == HANGAR_OK && (at = place(s, from, 0, false)) <= s.len;
-         max--, steps++) {
+    for (size_t at; max != 0 && b.state == HANGAR_OK && (at = place(s, from, 0, false)) <= s.len; max--) {
+        if (!hg_jj_steps(r, 1)) break;
         hg_buf_add(&b, s.ptr, at);
         hg_buf_str(&b, to);
         s = (hg_str){s.ptr + at + from.len, s.len - at - from.len};
@@ -287,7 +287,7 @@ static bool m_replace(jj_run *r, jj_call *c)
         s = (hg_str){s.ptr + n, s.len - n};
     }
     hg_buf_str(&b, s);
-    return hg_jj_buf_done(r, &b, c->out) && hg_jj_steps(r, steps / 4);
+    return hg_jj_buf_done(r, &b, c->out);
 }
 
 static bool m_join(jj_run *r, jj_call *c)
