@@ -93,3 +93,23 @@ void hg_plain_finish(hg_plain_state *r, double *x, hg_plain_head head, const hg_
     default: bare(r, x, h); break;
     }
 }
+
+/* The encoder's states as the caller gives them; *keys is how many of each sequence, also of an encoder still to run. */
+const double *hg_plain_states(hg_plain_state *r, size_t hidden, size_t *keys)
+{
+    const hg_ref_input *in = r->in;
+    *keys = in->states ? in->states_length : in->source_length;
+    if (!in->states) {
+        if (!in->source || !in->source_length) {
+            hg_plain_fail(r, HANGAR_E_USAGE, "the reference needs source ids or encoder states");
+        }
+        return NULL;
+    }
+    if (in->states_width != hidden) {
+        hg_plain_fail(r, HANGAR_E_USAGE, "the reference needs encoder states of width %zu", hidden);
+    }
+    size_t count = in->batch * in->states_length * in->states_width;
+    double *x = hg_plain_array_new(r, 1, count);
+    for (size_t i = 0; hg_plain_go(r) && i < count; i++) x[i] = (double)in->states[i];
+    return x;
+}

@@ -243,6 +243,10 @@ double *hg_plain_mix(hg_plain_state *r, const double *x, size_t rows, size_t hid
 
 typedef void hg_plain_family(hg_plain_state *r, const char *model_type);
 hg_plain_family hg_plain_decoder, hg_plain_encoder, hg_plain_modernbert, hg_plain_deberta, hg_plain_whisper;
+hg_plain_family hg_plain_bart, hg_plain_t5, hg_plain_vit, hg_plain_clip, hg_plain_wav2vec2;
+
+/* The states an encoder-decoder is given (heads.c); NULL when its encoder has to run over the source ids. */
+const double *hg_plain_states(hg_plain_state *r, size_t hidden, size_t *keys);
 
 /* What stands behind an encoder (heads.c): x is [batch * length][hidden]. */
 typedef struct hg_plain_heads {

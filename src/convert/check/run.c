@@ -30,7 +30,9 @@ static const struct family {
     {"olmo2", hg_plain_decoder},      {"mixtral", hg_plain_decoder}, {"qwen3_moe", hg_plain_decoder},
     {"bert", hg_plain_encoder},       {"roberta", hg_plain_encoder}, {"xlm-roberta", hg_plain_encoder},
     {"distilbert", hg_plain_encoder}, {"mpnet", hg_plain_encoder},   {"modernbert", hg_plain_modernbert},
-    {"deberta-v2", hg_plain_deberta}, {"whisper", hg_plain_whisper},
+    {"deberta-v2", hg_plain_deberta}, {"whisper", hg_plain_whisper}, {"bart", hg_plain_bart},
+    {"marian", hg_plain_bart},        {"t5", hg_plain_t5},           {"vit", hg_plain_vit},
+    {"clip", hg_plain_clip},          {"siglip", hg_plain_clip},     {"wav2vec2", hg_plain_wav2vec2},
 };
 
 static const struct family *family_of(const char *type)

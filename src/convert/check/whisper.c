@@ -201,18 +201,6 @@ static void decoder(hg_plain_state *r, const pass *p, const double *states, size
     hg_plain_give(r, "logits", hg_plain_linear(r, x, rows, w, NULL), 3, out);
 }
 
-/* Given states as double. */
-static double *given(hg_plain_state *r, const pass *p)
-{
-    if (r->in->states_width != p->hidden) {
-        hg_plain_fail(r, HANGAR_E_USAGE, "the reference needs encoder states of width %zu", p->hidden);
-    }
-    size_t count = r->in->batch * r->in->states_length * r->in->states_width;
-    double *x = hg_plain_array_new(r, 1, count);
-    for (size_t i = 0; hg_plain_go(r) && i < count; i++) x[i] = (double)r->in->states[i];
-    return x;
-}
-
 /* The whole model, or one half of it. */
 void hg_plain_whisper(hg_plain_state *r, const char *model_type)
 {
@@ -229,7 +217,7 @@ void hg_plain_whisper(hg_plain_state *r, const char *model_type)
     size_t keys = in->states_length;
     const double *states = NULL;
     if (in->states) {
-        states = given(r, &p);
+        states = hg_plain_states(r, p.hidden, &keys);
     } else {
         states = encoder(r, &p, text, &keys);
         size_t count = text && in->rows ? in->row_count : keys;

@@ -166,7 +166,9 @@ int main(void)
         ARCHITECTURE("bert"),        ARCHITECTURE("bert-mlm"),    ARCHITECTURE("bert-cls"),
         ARCHITECTURE("roberta"),     ARCHITECTURE("xlm-roberta"), ARCHITECTURE("distilbert"),
         ARCHITECTURE("mpnet"),       ARCHITECTURE("modernbert"),  ARCHITECTURE("deberta-v2"),
-        ARCHITECTURE("whisper"),
+        ARCHITECTURE("whisper"),     ARCHITECTURE("bart"),        ARCHITECTURE("marian"),
+        ARCHITECTURE("t5"),          ARCHITECTURE("vit"),         ARCHITECTURE("clip"),
+        ARCHITECTURE("siglip"),      ARCHITECTURE("wav2vec2"),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
