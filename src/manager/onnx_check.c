@@ -72,8 +72,7 @@ static hangar_code check_file(hg_report *r, const hg_artifact_graph *g, hangar_e
     HG_AUTO(hg_auto_free) hg_onnx_file *files = hg_calloc(a->file_count + 2, sizeof *files);
     if (!files) return hg_fail_memory(err);
     size_t count = a->mapped ? 0 : a->file_count;
-    for (size_t i = 0; i < count; i++)
-        files[i] = (hg_onnx_file){hg_path_base(a->files[i]), a->sizes[i]};
+    for (size_t i = 0; i < count; i++) files[i] = (hg_onnx_file){hg_path_base(a->files[i]), a->sizes[i]};
     if (a->mapped) files[count++] = (hg_onnx_file){hg_path_base(g->path), UINT64_MAX};
     if (g->data) files[count++] = (hg_onnx_file){g->data, g->data_bytes};
     hangar_err why = {0};
@@ -133,8 +132,11 @@ static const report_kind kinds[] = {{"automatic-speech-recognition", hg_report_w
                                     {"text-classification", hg_report_encoder},
                                     {"token-classification", hg_report_encoder}};
 
-static const report_kind *kind_of(const char *task)
+/* NULL for a model of raw sound, which shares its tasks with models of texts and of spectrograms, and for a task that is not listed. */
+static const report_kind *kind_of(const hg_report *r, const char *task)
 {
+    hg_or_tensor sound;
+    if (hg_or_port(&r->session, "model", "inputs", "input_values", &sound)) return NULL;
     for (size_t i = 0; i < HG_LEN(kinds); i++) {
         if (strcmp(kinds[i].task, task) == 0) return &kinds[i];
     }
@@ -149,7 +151,7 @@ static hangar_code run_checks(hg_report *r, hangar_err *err)
     if (code != HANGAR_OK) return code;
     const hg_jval *root = reference ? hg_json_root(reference) : NULL;
     r->reference = -1;
-    const report_kind *kind = kind_of(hg_artifact_task(r->artifact));
+    const report_kind *kind = kind_of(r, hg_artifact_task(r->artifact));
     if (!kind) return HANGAR_OK;
     code = kind->run(r, root, err);
     if (code != HANGAR_OK) return code;

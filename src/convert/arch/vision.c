@@ -177,21 +177,35 @@ static hg_value *attend(hg_build *b, const hg_vision_stack *m, hg_value *x, hg_v
     return hg_block_linear(b, n->out, y, w, w, true);
 }
 
+static hg_value *feed_forward(hg_build *b, const hg_vision_stack *m, hg_value *x)
+{
+    char part[HG_ONNX_NAME_MAX];
+    const hg_vision_names *n = m->names;
+    hg_value *y = hg_block_linear(b, n->up, x, m->width, m->inner, true);
+    y = hg_op_act(b->g, join(part, n->up, "act"), y, m->act);
+    return hg_block_linear(b, n->down, y, m->inner, m->width, true);
+}
+
 /* All layers. */
 hg_stream hg_vision_layers(hg_build *b, const hg_vision_stack *m, hg_value *x)
 {
     const hg_vision_names *n = m->names;
     const hg_shape result = x->shape;
-    char part[HG_ONNX_NAME_MAX];
     hg_value *shape = hg_block_batch_shape(b, "batch_shape", x, m->width);
     hg_stream s = {.x = hg_op_rows(b->g, "rows", x)};
     for (uint32_t i = 0; i < hg_build_layers(b, m->layers); i++) {
         hg_graph_enter(b->g, "%s.%u", m->scope, i);
-        s.y = attend(b, m, hg_block_stream_norm(b, n->norm_1, &s, m->width, m->eps, false), shape, result);
-        hg_value *y = hg_block_stream_norm(b, n->norm_2, &s, m->width, m->eps, false);
-        y = hg_block_linear(b, n->up, y, m->width, m->inner, true);
-        y = hg_op_act(b->g, join(part, n->up, "act"), y, m->act);
-        s.y = hg_block_linear(b, n->down, y, m->inner, m->width, true);
+        if (m->post_norm) {
+            hg_value *y = attend(b, m, s.x, shape, result);
+            s.x = hg_block_add_norm(b, n->norm_1, y, s.x, m->width, m->eps, NULL);
+            y = feed_forward(b, m, s.x);
+            s.x = hg_block_add_norm(b, n->norm_2, y, s.x, m->width, m->eps, NULL);
+        } else {
+            hg_value *y = hg_block_stream_norm(b, n->norm_1, &s, m->width, m->eps, false);
+            s.y = attend(b, m, y, shape, result);
+            y = hg_block_stream_norm(b, n->norm_2, &s, m->width, m->eps, false);
+            s.y = feed_forward(b, m, y);
+        }
         hg_graph_leave(b->g);
     }
     return s;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What models of pictures share: patches, and stacks of pre-norm layers (those of the texts beside the pictures, too). */
+/* What models of pictures and of sounds share: patches, and stacks of layers (those of the texts beside the pictures, too). */
 #ifndef HG_CONVERT_ARCH_VISION_H
 #define HG_CONVERT_ARCH_VISION_H
 
@@ -34,7 +34,8 @@ void hg_vision_compare(hg_build *b, hg_value *text, hg_value *image, uint32_t ra
 
 /* ---- layers ---- */
 
-/* x += out(attention(q, k, v of norm_1 x));  x += down(act(up(norm_2 x))) */
+/* pre-norm:   x += out(attention(q, k, v of norm_1 x));  x += down(act(up(norm_2 x)))
+ * post-norm:  x = norm_1(x + out(attention(q, k, v of x)));  x = norm_2(x + down(act(up x))) */
 typedef struct hg_vision_names {
     const char *norm_1, *q, *k, *v, *out, *norm_2, *up, *down;
     const char *attention; /* of the nodes alone */
@@ -45,6 +46,7 @@ typedef struct hg_vision_stack {
     uint32_t width, heads, inner, layers;
     double eps;
     hg_act act;
+    bool post_norm;
     bool plain_qkv; /* q, k and v have no bias */
     hg_value *mask; /* int32 [B, S]: 0 where a token is padding; NULL = none */
     bool causal;    /* a token does not see later ones */
