@@ -352,29 +352,41 @@ static bool slice_text(jj_run *r, hg_str s, int64_t start, int64_t count, int64_
     return hg_jj_buf_done(r, &b, out);
 }
 
+/* Start, step and count of a slice of n items. */
+static bool slice_span(jj_run *r, const jj_val part[3], int64_t n, int64_t *start, int64_t *step,
+                       int64_t *count)
+{
+    int64_t stop;
+    *step = 1;
+    if (part[2].type != JJ_ABSENT && part[2].type != JJ_NONE) {
+        if (!slice_bound(r, &part[2], 0, 0, INT64_MIN, INT64_MAX, &stop)) return false; /* its type */
+        *step = hg_jj_i64(&part[2]);
+        if (*step == 0) return hg_jj_fail(r, HANGAR_E_INVALID, "slice step cannot be zero");
+        if (*step < -n - 1) *step = -n - 1; /* beyond the end is beyond the end */
+        if (*step > n + 1) *step = n + 1;
+    }
+    bool up = *step > 0;
+    int64_t low = up ? 0 : -1, high = up ? n : n - 1;
+    if (!slice_bound(r, &part[0], up ? low : high, n, low, high, start) ||
+        !slice_bound(r, &part[1], up ? high : low, n, low, high, &stop))
+        return false;
+    if (up) *count = stop > *start ? (stop - *start + *step - 1) / *step : 0;
+    else *count = *start > stop ? (*start - stop - *step - 1) / -*step : 0;
+    return true;
+}
+
 bool hg_jj_slice(jj_run *r, const jj_val *v, const jj_val part[3], jj_val *out)
 {
     bool text = v->type == JJ_STR;
+    int64_t start = 0, step = 1, count = 0;
     if (v->type == JJ_UNDEF) return hg_jj_fail_undef(r, v);
     if (!text && v->type != JJ_LIST && v->type != JJ_TUPLE && v->type != JJ_RANGE) {
         *out = hg_jj_undef(HG_STR("a slice"), JJ_OF + v->type);
         return true;
     }
-    int64_t n = (int64_t)(text ? hg_jj_chars(v->as.s) : v->as.list->len), step = 1, start, stop;
     if (text && !hg_jj_bytes(r, v->as.s.len)) return false;
-    if (part[2].type != JJ_ABSENT && part[2].type != JJ_NONE) {
-        if (!slice_bound(r, &part[2], 0, 0, INT64_MIN, INT64_MAX, &start)) return false;
-        step = hg_jj_i64(&part[2]);
-        if (step == 0) return hg_jj_fail(r, HANGAR_E_INVALID, "slice step cannot be zero");
-        if (step < -n - 1) step = -n - 1; /* beyond the end is beyond the end */
-        if (step > n + 1) step = n + 1;
-    }
-    bool up = step > 0;
-    if (!slice_bound(r, &part[0], up ? 0 : n - 1, n, up ? 0 : -1, up ? n : n - 1, &start) ||
-        !slice_bound(r, &part[1], up ? n : -1, n, up ? 0 : -1, up ? n : n - 1, &stop))
-        return false;
-    int64_t count = up ? (stop - start + step - 1) / step : (start - stop - step - 1) / -step;
-    if (up ? stop <= start : start <= stop) count = 0;
+    int64_t n = (int64_t)(text ? hg_jj_chars(v->as.s) : v->as.list->len);
+    if (!slice_span(r, part, n, &start, &step, &count)) return false;
     if (text) return slice_text(r, v->as.s, count ? start : 0, count, step, out);
     if (!hg_jj_steps(r, (uint64_t)count / 4) ||
         !hg_jj_list_new(r, v->type == JJ_RANGE ? JJ_LIST : v->type, (size_t)count, out))

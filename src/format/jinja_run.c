@@ -253,14 +253,13 @@ static bool exec(jj_run *r, const jj_node *body)
     return ok;
 }
 
-/* Arguments to the parameters of a macro, defaults for the others. */
-static bool bind(jj_run *r, const jj_macro *m, const jj_args *args, jj_scope *s)
+/* Arguments to the parameters of a macro, defaults for the others; *count is how many parameters there are. */
+static bool bind_params(jj_run *r, const jj_macro *m, const jj_args *args, jj_scope *s, size_t *count)
 {
-    size_t at = 0, named = 0;
+    size_t at = 0;
     for (const jj_node *p = m->node->a; p; p = p->next, at++) {
         jj_val key = hg_jj_str(p->name), v = hg_jj_undef(p->name, JJ_NAMED);
         const jj_val *given = args->kw ? hg_jj_dict_find(r, args->kw, &key) : NULL;
-        named += given != NULL;
         if (at < args->npos && given)
             return hg_jj_fail(r, HANGAR_E_INVALID, "the macro got '%.*s' twice", HG_STR_ARG(p->name));
         if (at < args->npos) v = args->pos[at];
@@ -268,9 +267,37 @@ static bool bind(jj_run *r, const jj_macro *m, const jj_args *args, jj_scope *s)
         else if (p->a && !hg_jj_eval(r, p->a, &v)) return false;
         if (!hg_jj_dict_set(r, &s->vars, &key, &v)) return false;
     }
+    *count = at;
+    return true;
+}
+
+/* What was given by name and is no parameter: the caller, and kwargs. */
+static bool bind_named(jj_run *r, const jj_macro *m, const jj_args *args, jj_scope *s)
+{
+    jj_val more = {0}, key = hg_jj_str(HG_STR("kwargs"));
+    bool rest = m->node->uses & JJ_USES_KWARGS;
+    if (rest && (!hg_jj_dict_new(r, JJ_DICT, 0, &more) || !hg_jj_dict_set(r, &s->vars, &key, &more)))
+        return false;
+    for (size_t i = 0; args->kw && i < args->kw->len; i++) {
+        const jj_pair *kw = &args->kw->pairs[i];
+        const jj_node *p = m->node->a;
+        while (p && !hg_str_eq(p->name, kw->key.as.s)) p = p->next;
+        if (p) continue;
+        bool caller = (m->node->uses & JJ_USES_CALLER) && hg_str_eq(kw->key.as.s, HG_STR("caller"));
+        if (!caller && !rest)
+            return hg_jj_fail(r, HANGAR_E_INVALID, "macro '%.*s' takes no keyword argument '%.*s'",
+                              HG_STR_ARG(m->node->name), HG_STR_ARG(kw->key.as.s));
+        if (!hg_jj_dict_set(r, caller ? &s->vars : more.as.dict, &kw->key, &kw->val)) return false;
+    }
+    return true;
+}
+
+static bool bind(jj_run *r, const jj_macro *m, const jj_args *args, jj_scope *s)
+{
+    size_t at = 0, cap = 0;
     jj_val more, key = hg_jj_str(HG_STR("varargs"));
+    if (!bind_params(r, m, args, s, &at)) return false;
     if (m->node->uses & JJ_USES_VARARGS) {
-        size_t cap = 0;
         if (!hg_jj_list_new(r, JJ_TUPLE, 0, &more)) return false;
         for (; at < args->npos; at++)
             if (!hg_jj_list_push(r, more.as.list, &cap, &args->pos[at])) return false;
@@ -279,24 +306,7 @@ static bool bind(jj_run *r, const jj_macro *m, const jj_args *args, jj_scope *s)
         return hg_jj_fail(r, HANGAR_E_INVALID, "macro '%.*s' takes not more than %zu argument(s)",
                           HG_STR_ARG(m->node->name), at);
     }
-    /* What was named and is no parameter: the caller, and kwargs. */
-    if ((m->node->uses & JJ_USES_KWARGS) && !hg_jj_dict_new(r, JJ_DICT, 0, &more)) return false;
-    for (size_t i = 0; args->kw && i < args->kw->len; i++) {
-        const jj_pair *kw = &args->kw->pairs[i];
-        const jj_node *p = m->node->a;
-        while (p && !hg_str_eq(p->name, kw->key.as.s)) p = p->next;
-        if (p) continue;
-        if ((m->node->uses & JJ_USES_CALLER) && hg_str_eq(kw->key.as.s, HG_STR("caller"))) {
-            if (!hg_jj_dict_set(r, &s->vars, &kw->key, &kw->val)) return false;
-        } else if (!(m->node->uses & JJ_USES_KWARGS)) {
-            return hg_jj_fail(r, HANGAR_E_INVALID, "macro '%.*s' takes no keyword argument '%.*s'",
-                              HG_STR_ARG(m->node->name), HG_STR_ARG(kw->key.as.s));
-        } else if (!hg_jj_dict_set(r, more.as.dict, &kw->key, &kw->val)) {
-            return false;
-        }
-    }
-    key = hg_jj_str(HG_STR("kwargs"));
-    return !(m->node->uses & JJ_USES_KWARGS) || hg_jj_dict_set(r, &s->vars, &key, &more);
+    return bind_named(r, m, args, s);
 }
 
 bool hg_jj_macro_call(jj_run *r, const jj_macro *m, const jj_args *args, jj_val *out)

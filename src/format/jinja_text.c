@@ -6,21 +6,30 @@
 #include <stdio.h>
 #include <strings.h>
 
+/* The fewest digits that read as f again, without sign and point; *exponent is of the first. */
+static size_t float_digits(double f, char digits[24], int *exponent)
+{
+    char sci[40];
+    int precision = 0;
+    do snprintf(sci, sizeof sci, "%.*e", precision, f);
+    while (strtod(sci, NULL) != f && ++precision < 17);
+    size_t n = 0;
+    const char *p = sci;
+    for (; *p && *p != 'e'; p++)
+        if (*p >= '0' && *p <= '9') digits[n++] = *p; /* whatever the locale's point is */
+    *exponent = *p ? (int)strtol(p + 1, NULL, 10) : 0;
+    while (n > 1 && digits[n - 1] == '0') n--;
+    return n;
+}
+
 size_t hg_jj_float_text(double f, char *buf)
 {
     if (isnan(f)) return (size_t)snprintf(buf, 40, "nan");
     if (isinf(f)) return (size_t)snprintf(buf, 40, f < 0 ? "-inf" : "inf");
-    char sci[40], digits[24];
-    int precision = 0;
-    do snprintf(sci, sizeof sci, "%.*e", precision, f);
-    while (strtod(sci, NULL) != f && ++precision < 17);
-    size_t n = 0, w = 0;
-    const char *p = sci + (*sci == '-');
-    for (; *p && *p != 'e'; p++)
-        if (*p >= '0' && *p <= '9') digits[n++] = *p; /* whatever the locale's point is */
-    int exponent = (int)strtol(p + 1, NULL, 10);
-    while (n > 1 && digits[n - 1] == '0') n--;
-    if (*sci == '-') buf[w++] = '-';
+    char digits[24];
+    int exponent;
+    size_t w = 0, n = float_digits(f, digits, &exponent);
+    if (signbit(f)) buf[w++] = '-';
     if (exponent < -4 || exponent >= 16) {
         buf[w++] = digits[0];
         if (n > 1) buf[w++] = '.';
@@ -28,52 +37,61 @@ size_t hg_jj_float_text(double f, char *buf)
         w += n - 1;
         return w + (size_t)snprintf(buf + w, 40 - w, "e%c%02d", exponent < 0 ? '-' : '+', abs(exponent));
     }
-    int whole = exponent < 0 ? 1 : exponent + 1;
-    for (int i = 0; i < whole; i++) {
-        int at = exponent < 0 ? -1 : i;
-        buf[w++] = at >= 0 && (size_t)at < n ? digits[at] : '0';
+    /* Place i of the number, 0 before the point, holds digit exponent + i. */
+    int last = (int)n - 1 - exponent;
+    for (int i = exponent < 0 ? 0 : -exponent; i <= (last < 1 ? 1 : last); i++) {
+        int at = exponent + i;
+        if (i == 1) buf[w++] = '.';
+        buf[w++] = at >= 0 && at < (int)n ? digits[at] : '0';
     }
-    buf[w++] = '.';
-    size_t first = w;
-    for (int i = exponent + 1; i < 0; i++) buf[w++] = '0';
-    for (size_t i = exponent < 0 ? 0 : (size_t)exponent + 1; i < n; i++) buf[w++] = digits[i];
-    if (w == first) buf[w++] = '0';
     buf[w] = '\0';
     return w;
+}
+
+/* inf, infinity, nan. */
+static bool float_word(hg_str s, double *out)
+{
+    static const char *const words[] = {"inf", "infinity", "nan"};
+    for (size_t i = 0; i < HG_LEN(words); i++)
+        if (s.len == strlen(words[i]) && strncasecmp(s.ptr, words[i], s.len) == 0) {
+            *out = i == 2 ? (double)NAN : (double)INFINITY;
+            return true;
+        }
+    return false;
+}
+
+/* A number without sign, as JSON has it: digits on both sides of a point, no zeros before. Its length, 0 when too long. */
+static size_t float_plain(hg_str s, char text[400])
+{
+    size_t n = 0;
+    while (s.len > 1 && s.ptr[0] == '0' && s.ptr[1] >= '0' && s.ptr[1] <= '9')
+        s = (hg_str){s.ptr + 1, s.len - 1};
+    if (s.len == 0 || s.len > 390 || *s.ptr == '-' || hg_str_eq(s, HG_STR("."))) return 0;
+    if (*s.ptr == '.') text[n++] = '0';
+    for (size_t i = 0; i < s.len; i++) {
+        char next = i + 1 < s.len ? s.ptr[i + 1] : 0;
+        if (!s.ptr[i] || !strchr("0123456789.eE+-", s.ptr[i])) return 0;
+        text[n++] = s.ptr[i];
+        if (s.ptr[i] == '.' && !(next >= '0' && next <= '9')) text[n++] = '0';
+        if (n > 396) return 0;
+    }
+    return n;
 }
 
 /* By the JSON parser, whose point is always a point. */
 bool hg_jj_float_read(hg_str s, double *out)
 {
+    char text[400];
     s = hg_jj_rstrip(hg_jj_lstrip(s));
     bool minus = s.len && *s.ptr == '-';
     if (s.len && (*s.ptr == '-' || *s.ptr == '+')) s = (hg_str){s.ptr + 1, s.len - 1};
-    static const char *const words[] = {"inf", "infinity", "nan"};
-    for (size_t i = 0; i < HG_LEN(words); i++)
-        if (s.len == strlen(words[i]) && strncasecmp(s.ptr, words[i], s.len) == 0) {
-            *out = i == 2 ? NAN : minus ? -INFINITY : INFINITY;
-            return true;
-        }
-    while (s.len > 1 && s.ptr[0] == '0' && s.ptr[1] >= '0' && s.ptr[1] <= '9')
-        s = (hg_str){s.ptr + 1, s.len - 1};
-    char text[400];
-    size_t n = 0;
-    if (s.len == 0 || s.len > sizeof text - 4) return false;
-    if (*s.ptr == '.') text[n++] = '0';
-    for (size_t i = 0; i < s.len; i++) {
-        char c = s.ptr[i], next = i + 1 < s.len ? s.ptr[i + 1] : 0;
-        if (!c || !strchr("0123456789.eE+-", c)) return false;
-        text[n++] = c;
-        if (c == '.' && !(next >= '0' && next <= '9')) {
-            if (n == 1 || i == 0) return false; /* a point alone */
-            text[n++] = '0';
-        }
-    }
+    bool ok = float_word(s, out);
+    size_t n = ok ? 0 : float_plain(s, text);
     hg_json *doc = NULL;
-    if (hg_json_parse((hg_str){text, n}, NULL, &doc, NULL) != HANGAR_OK) return false;
-    bool ok = hg_json_f64(hg_json_root(doc), out);
+    if (n && hg_json_parse((hg_str){text, n}, NULL, &doc, NULL) == HANGAR_OK)
+        ok = hg_json_f64(hg_json_root(doc), out);
     hg_json_free(doc);
-    if (minus) *out = -*out;
+    if (ok && minus) *out = -*out;
     return ok;
 }
 
