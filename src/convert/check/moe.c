@@ -18,6 +18,7 @@ static void choose(double *p, const hg_plain_moe *m)
         for (size_t e = 0; e < m->experts; e++) {
             if (p[e] >= 0 && !signbit(p[e]) && (best == m->experts || p[e] > p[best])) best = e;
         }
+        if (best == m->experts) break; /* no numbers at all */
         kept += p[best];
         p[best] = -p[best];
     }
@@ -58,7 +59,7 @@ double *hg_plain_mix(hg_plain_state *r, const double *x, size_t rows, size_t hid
         n = 0;
         for (size_t t = 0; hg_plain_go(r) && t < rows; t++) {
             double weight = p[t * m->experts + e];
-            if (weight <= 0) continue;
+            if (!(weight > 0)) continue;
             for (size_t i = 0; i < hidden; i++) y[t * hidden + i] += weight * z[n * hidden + i];
             n++;
         }

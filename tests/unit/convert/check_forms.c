@@ -844,6 +844,72 @@ static void refusals(void **state)
     refuse("deberta-v2", "{\"embedding_size\":32}", HANGAR_E_UNSUPPORTED, "embedding_size");
 }
 
+/* ---- hostile configurations ---- */
+
+static const char *const everything[] = {
+    "llama",   "mistral",     "qwen2",      "qwen3",     "phi",        "phi3",       "gemma",
+    "gemma2",  "gemma3_text", "smollm3",    "gpt2",      "gpt_neox",   "opt",        "falcon",
+    "granite", "olmo2",       "mixtral",    "qwen3_moe", "bert",       "bert-mlm",   "bert-cls",
+    "roberta", "xlm-roberta", "distilbert", "mpnet",     "modernbert", "deberta-v2", "whisper",
+    "bart",    "marian",      "t5",         "vit",       "clip",       "siglip",     "wav2vec2"};
+
+/* Any key of any config with any value: an answer or an error, soon, and nothing else. */
+static void wild_values(void **state)
+{
+    static const char *const values[] = {"0",     "-1", "3",  "2147483648", "1e300",
+                                         "\"x\"", "[]", "{}", "true",       "null"};
+    static const float zeros[200 * 80] = {0};
+    (void)state;
+    for (size_t n = 0; n < HG_LEN(everything); n++) {
+        HG_AUTO(hg_auto_free) char *dir = kit_dir(everything[n]);
+        kit_model m;
+        kit_open(&m, dir);
+        hg_ref_input in = {.batch = 1,
+                           .length = 3,
+                           .ids = ids,
+                           .source = ids,
+                           .source_length = 3,
+                           .layers = 1,
+                           .seconds = 5};
+        if (strcmp(everything[n], "whisper") == 0) {
+            in.features = zeros;
+            in.mels = 80;
+            in.frames = 200;
+        }
+        in.pixels = zeros;
+        in.channels = 3;
+        in.height = in.width = 32;
+        in.samples = zeros;
+        in.sample_count = 2000;
+        for (hg_json_iter it = hg_json_iter_of(hg_json_root(m.config)); hg_json_next(&it);) {
+            for (size_t v = 0; v < HG_LEN(values); v++) {
+                char patch[160];
+                kit_set s = {.config = hg_json_print(hg_json_root(m.config), false)};
+                hg_json *config = NULL;
+                hg_ref_output out;
+                hangar_err err = {0};
+                (void)snprintf(patch, sizeof patch, "{\"%.*s\":%s}", (int)it.key.len, it.key.ptr, values[v]);
+                kit_patch(&s, patch);
+                assert_int_equal(hg_json_parse((hg_str){s.config, strlen(s.config)}, NULL, &config, &err),
+                                 HANGAR_OK);
+                double work = 0;
+                hangar_code code = hg_ref_work(&m.ck, hg_json_root(config), &in, &work, &err);
+                if (code == HANGAR_OK) {
+                    code = hg_ref_run(&m.ck, hg_json_root(config), &in, NULL, &out, &err);
+                    hg_ref_output_deinit(&out);
+                }
+                if (code == HANGAR_E_TIMEOUT || code == HANGAR_E_INTERNAL) {
+                    fail_msg("%s: %s: %s", everything[n], patch, err.msg);
+                }
+                if (code != HANGAR_OK) assert_true(strlen(err.msg) > 0);
+                hg_json_free(config);
+                kit_free(&s);
+            }
+        }
+        kit_close(&m);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -871,6 +937,7 @@ int main(void)
         cmocka_unit_test(layers_and_time),
         cmocka_unit_test(timeout),
         cmocka_unit_test(refusals),
+        cmocka_unit_test(wild_values),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
