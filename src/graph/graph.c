@@ -555,11 +555,16 @@ void hg_node_branch(hg_graph *g, hg_node *node, const char *name, hg_branch *bra
     if (a) a->branch = branch;
 }
 
-/* All of a node's inputs are there before the first run, and a weight is among them. */
+/* All of a node's inputs are there before the first run, and a weight is among them; or it is a convolution over pictures, whose weight ONNX Runtime
+ * lays out anew for the processor. */
 static bool node_folds(const hg_node *n)
 {
     bool weight = false;
     if (strcmp(n->op, "Shape") == 0) return false;
+    if (strcmp(n->op, "Conv") == 0 && n->in_count > 1 && n->inputs[1]->kind == HG_VALUE_WEIGHT &&
+        n->inputs[1]->shape.rank == 4) {
+        return true;
+    }
     for (size_t i = 0; i < n->in_count; i++) {
         const hg_value *v = n->inputs[i];
         if (v && v->kind != HG_VALUE_WEIGHT && v->kind != HG_VALUE_CONST) return false;
