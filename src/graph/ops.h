@@ -169,8 +169,11 @@ typedef struct hg_causal {
         hg_value *bias; /* padding, and lowest where a key is not seen; made when it is first needed */
     } seen[2];
 } hg_causal;
-/* ids [B, S]; mask int64 [B, T], T = P + S, 0 where a key is padding (left of the text); past [B, kv_heads, P, head_dim]. */
-hg_causal hg_op_causal(hg_graph *g, const char *name, hg_value *ids, hg_value *mask, hg_value *past);
+/*
+ * ids [B, S]; mask int64 [B, T], T = P + S, 0 where a key is padding (left of the text). P comes from the mask and not from the cache's shape, so that
+ * an engine may keep the cache in tensors that are longer than what they hold.
+ */
+hg_causal hg_op_causal(hg_graph *g, const char *name, hg_value *ids, hg_value *mask);
 /* What is added to the scores of all layers on top of the padding: real [1 or B, heads or 1, 1 or S, T] (ALiBi). */
 void hg_op_causal_bias(hg_graph *g, const char *name, hg_causal *c, hg_value *bias);
 

@@ -149,14 +149,14 @@ hg_value *hg_op_attention(hg_graph *g, const char *name, const hg_attention *a)
 
 /* ---- fewer key heads than heads ---- */
 
-hg_causal hg_op_causal(hg_graph *g, const char *name, hg_value *ids, hg_value *mask, hg_value *past)
+hg_causal hg_op_causal(hg_graph *g, const char *name, hg_value *ids, hg_value *mask)
 {
     hg_causal c = {0};
     hg_graph_enter(g, "%s", name);
     hg_value *zero = hg_graph_int(g, 0);
     c.length = hg_op_size(g, "length", ids, 1);
-    c.past = hg_op_size(g, "past", past, 2);
-    hg_value *total = hg_op_add(g, "total", c.past, c.length);
+    hg_value *total = hg_op_size(g, "total", mask, 1);
+    c.past = hg_op_sub(g, "past", total, c.length);
     hg_value *row = hg_op_range(g, "rows", c.past, total, "sequence_length");
     hg_value *column = hg_op_range(g, "columns", zero, total, "total_sequence_length");
     c.row = hg_op_unsqueeze(g, "row", row, 1);

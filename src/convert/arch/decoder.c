@@ -170,7 +170,7 @@ static void shared(hg_decoder *d, hg_build *b)
     d->kv_shape = d->kv_heads == d->heads
                       ? d->q_shape
                       : shape_of(b, "key_shape", sizes, (uint64_t)d->kv_heads * d->head_dim);
-    d->causal = hg_op_causal(b->g, "causal", d->ids, d->mask, d->past_k[0]);
+    d->causal = hg_op_causal(b->g, "causal", d->ids, d->mask);
     if (d->counted) d->place = counted_positions(d, b);
     if (d->turns) d->rotary = hg_rope_make(b, "rotary", &d->rope, d->place);
     if (d->turns_local) d->rotary_local = hg_rope_make(b, "rotary_local", &d->rope_local, d->place);
