@@ -32,6 +32,8 @@ typedef struct deberta {
     uint32_t kernel, groups;
     hg_encoder_far far;
     hg_value *table; /* R [2 span, width] */
+    hg_value *seen;  /* bool [B, 1, S, S]: neither the query nor the key is padding */
+    hg_value *low;   /* half of the lowest number: low enough, and a score on top of it is never infinite */
 } deberta;
 
 /* A number that says "none" by -1 or 0. */
@@ -199,7 +201,8 @@ static hg_value *attention(deberta *m, hg_build *b, hg_value *x)
 {
     hg_encoder *e = &m->e;
     double parts = 1 + m->of_query + m->of_key, scale = 1 / sqrt(parts * (e->width / e->heads));
-    hg_attention a = {.heads = e->heads, .mask = e->mask, .scale = scale};
+    hg_value *far = hg_graph_real_of(b->g, 0);
+    hg_attention a = {.heads = e->heads, .scale = scale};
     a.q = hg_block_batch_linear(b, "attention.self.query_proj", x, e->batch_shape, e->width, true);
     a.k = hg_block_batch_linear(b, "attention.self.key_proj", x, e->batch_shape, e->width, true);
     a.v = hg_block_batch_linear(b, "attention.self.value_proj", x, e->batch_shape, e->width, true);
@@ -208,9 +211,10 @@ static hg_value *attention(deberta *m, hg_build *b, hg_value *x)
         const char *query = m->shared ? "attention.self.query_proj" : "attention.self.pos_query_proj";
         hg_value *keys = m->of_query ? projected(m, b, key) : NULL;
         hg_value *queries = m->of_key ? projected(m, b, query) : NULL;
-        a.bias = hg_encoder_far_scores(e, b, "attention.self.disentangled", &m->far, a.q, keys, a.k, queries);
-        a.bias = hg_op_scale(b->g, "attention.self.disentangled_scaled", a.bias, scale);
+        far = hg_encoder_far_scores(e, b, "attention.self.disentangled", &m->far, a.q, keys, a.k, queries);
+        far = hg_op_scale(b->g, "attention.self.disentangled_scaled", far, scale);
     }
+    a.bias = hg_op_where(b->g, "attention.self.masked_bias", m->seen, far, m->low);
     return hg_op_attention(b->g, "attention.self", &a);
 }
 
@@ -243,9 +247,22 @@ static hg_value *convolution(deberta *m, hg_build *b, hg_value *x, hg_value *y)
     return x;
 }
 
+/* Where scores count. */
+static void masks(deberta *m, hg_build *b)
+{
+    hg_graph_enter(b->g, "seen");
+    hg_value *token = hg_op_cast(b->g, "token", m->e.attend, HG_ONNX_BOOL);
+    hg_value *head = hg_op_unsqueeze(b->g, "heads", token, 1);
+    m->seen = hg_op_binary(b->g, "And", "both", hg_op_unsqueeze(b->g, "key", head, 2),
+                           hg_op_unsqueeze(b->g, "query", head, 3));
+    m->low = hg_graph_real_of(b->g, hg_op_lowest(b->g) / 2);
+    hg_graph_leave(b->g);
+}
+
 static hg_value *layers(deberta *m, hg_build *b, hg_value *x)
 {
     hg_value *first = x;
+    masks(m, b);
     if (m->relative) distances(m, b);
     for (uint32_t i = 0; i < hg_build_layers(b, m->e.layers); i++) {
         hg_graph_enter(b->g, "encoder.layer.%u", i);

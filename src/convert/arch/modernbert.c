@@ -124,7 +124,8 @@ static hg_rotary rotary(modernbert *m, hg_build *b, hg_value *places, int kind)
     return hg_op_rotary(b->g, kind ? "local_rotary" : "rotary", places, speeds, dim, 1);
 }
 
-/* What all layers share: angles, and the bias of those that see what is near. The lowest number stands in it once, not twice. */
+/* What all layers share: angles, and the bias of those that see what is near. Half of the lowest number is low enough,
+ * and a score on top of it is never infinite: a token of padding may see nothing but padding. */
 static void prepare(modernbert *m, hg_build *b)
 {
     hg_graph *g = b->g;
@@ -145,7 +146,7 @@ static void prepare(modernbert *m, hg_build *b)
     hg_value *token = hg_op_cast(g, "token", e->attend, HG_ONNX_BOOL);
     token = hg_op_unsqueeze(g, "token_rows", hg_op_unsqueeze(g, "token_heads", token, 1), 1);
     near = hg_op_binary(g, "And", "seen", token, near);
-    m->near = hg_op_where(g, "bias", near, hg_graph_real_of(g, 0), hg_graph_real_of(g, hg_op_lowest(g)));
+    m->near = hg_op_where(g, "bias", near, hg_graph_real_of(g, 0), hg_graph_real_of(g, hg_op_lowest(g) / 2));
     hg_graph_leave(g);
 }
 
