@@ -83,7 +83,8 @@ const settings = [
   ['bert', 'max_position_embeddings', 1e12, /max_position_embeddings/],
   ...['swish9', 7, '../../etc/passwd', 'x'.repeat(300), 'a\nb\u001b[2J'].map((v) => ['bert', 'hidden_act', v, /hidden_act/]),
   ...['small', -1, [1e-12]].map((v) => ['bert', 'layer_norm_eps', v, /layer_norm_eps/]),
-  ['bert', 'position_embedding_type', 'relative_key', /position_embedding_type/],
+  ['bert', 'position_embedding_type', 'relative_spiral', /position_embedding_type/],
+  ['bert', 'position_embedding_type', 'relative_key', /distance_embedding/], // known, but its table is not in the file
   ['bert', 'is_decoder', true, /is_decoder/],
   ['bert', 'architectures', ['BertForTimeTravel'], /architectures|BertForTimeTravel/],
   ['bert', 'architectures', 'BertModel', /architectures/],
@@ -140,8 +141,8 @@ const settings = [
   ['falcon', 'num_attention_heads', 5, /num_attention_heads|heads|hidden_size/],
   ['falcon', 'new_decoder_architecture', 'x', /new_decoder_architecture/],
   ...[9, 0, -1].map((v) => ['mixtral', 'num_experts_per_tok', v, /num_experts_per_tok|experts/]),
-  ...[0, -1, 5, 1e9].map((v) => ['mixtral', 'num_local_experts', v, /expert/]),
-  ['qwen3_moe', 'mlp_only_layers', [7], /mlp_only_layers/],
+  ...[0, -1, 5, 1e9].map((v) => ['mixtral', 'num_local_experts', v, /expert|block_sparse_moe\.gate/]),
+  ['qwen3_moe', 'mlp_only_layers', ['x'], /mlp_only_layers/],
   ['qwen3_moe', 'decoder_sparse_step', 0, /decoder_sparse_step/],
 
   ...[-8, 'x'].map((v) => ['modernbert', 'local_attention', v, /local_attention/]),
@@ -174,7 +175,7 @@ const settings = [
   ['wav2vec2', 'conv_stride', [5, 2, 2, 2, 2, 2, 0], /conv_stride/],
   ['wav2vec2', 'conv_dim', [32, 32, 32, 32, 32, 32, 1e9], /conv_/],
   ['wav2vec2', 'feat_extract_norm', 'odd', /feat_extract_norm/],
-  ...[0, 5].map((v) => ['wav2vec2', 'num_conv_pos_embedding_groups', v, /num_conv_pos_embedding|pos_conv_embed/]),
+  ...[0, 5].map((v) => ['wav2vec2', 'num_conv_pos_embedding_groups', v, /num_conv_pos_embedding|pos_conv_embed|among \d+ groups/]),
 ];
 
 const shown = (value) => (value === undefined ? 'missing' : JSON.stringify(value).slice(0, 60));
