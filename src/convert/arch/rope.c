@@ -118,12 +118,11 @@ static hg_rope from(const hg_rope_defaults *def)
 }
 
 /* Reads the old spelling: single keys, and a dictionary if the model goes beyond the length of its first training. */
-static void read_old(hg_rope *r, hg_hfconfig *c, bool scaled)
+static void read_old(hg_rope *r, hg_hfconfig *c)
 {
     hg_hfconfig sub;
     r->theta = hg_hfconfig_f64(c, "rope_theta", r->theta, 1e-6, 1e18);
     hg_hfconfig_enter(c, "rope_scaling", &sub);
-    if (!scaled) sub.root = NULL;
     read_kind(r, &sub);
     hg_hfconfig_leave(c, &sub);
 }
@@ -142,7 +141,7 @@ void hg_rope_read(hg_rope *r, hg_hfconfig *c, const hg_rope_defaults *def)
         static const char *const both[] = {"rope_theta", "rope_scaling", NULL};
         hg_hfconfig_ignore(c, both); /* the new spelling holds */
     } else {
-        read_old(r, c, true);
+        read_old(r, c);
     }
 }
 
@@ -152,15 +151,22 @@ void hg_rope_read_of(hg_rope *r, hg_hfconfig *c, const char *type, const hg_rope
     hg_hfconfig all, sub;
     *r = from(def);
     hg_hfconfig_enter(c, "rope_parameters", &all);
-    if (!all.root || !hg_json_get(all.root, type)) {
-        if (scaled || !all.root) read_old(r, c, scaled);
-        else hg_hfconfig_wrong(c, HANGAR_E_INVALID, "rope_parameters has no %s", type);
+    if (!all.root) {
+        hg_hfconfig none = {0};
+        if (scaled) read_old(r, c);
+        else read_kind(r, &none);
         return;
     }
+    if (!hg_json_get(all.root, type))
+        hg_hfconfig_wrong(c, HANGAR_E_INVALID, "rope_parameters has no %s", type);
     hg_hfconfig_enter(&all, type, &sub);
     read_kind(r, &sub);
     hg_hfconfig_leave(&all, &sub);
-    if (c->wrong.code == HANGAR_OK) c->wrong = all.wrong;
+    static const char *const types[] = {"full_attention", "sliding_attention", "rope_type", NULL};
+    hg_hfconfig_ignore(&all, types); /* the other type's, and what is said for none of them */
+    hg_hfconfig_leave(c, &all);
+    static const char *const old[] = {"rope_theta", "rope_scaling", "rope_local_base_freq", NULL};
+    hg_hfconfig_ignore(c, old); /* the new spelling holds */
 }
 
 /* ---- frequencies ---- */

@@ -50,8 +50,8 @@ typedef struct hg_rope_defaults {
 
 /* Reads the rotary positions; errors are left in c. */
 void hg_rope_read(hg_rope *r, hg_hfconfig *c, const hg_rope_defaults *def);
-/* The same for models with one kind for each type of layer: `type` is the entry of rope_parameters. Without rope_parameters: theta and,
- * when `scaled`, rope_scaling. */
+/* The same for models with one kind for each type of layer: `type` is the entry of rope_parameters. Where there is no rope_parameters the
+ * old spelling holds if `scaled`, else the defaults. */
 void hg_rope_read_of(hg_rope *r, hg_hfconfig *c, const char *type, const hg_rope_defaults *def, bool scaled);
 /* cos and sin for these positions (int64 [B, S]), made once under the scope `name`. */
 hg_rotary hg_rope_make(hg_build *b, const char *name, const hg_rope *r, hg_value *positions);
