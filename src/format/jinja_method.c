@@ -225,16 +225,23 @@ static bool m_starts(jj_run *r, jj_call *c)
     return true;
 }
 
-/* The part of self between the optional bounds p[1] and p[2], and how many bytes lie before it. */
-static bool part_of(jj_run *r, jj_call *c, hg_str *part, size_t *before)
+/* The part of self between the optional bounds p[1] and p[2], and how many bytes lie before it; *none when the first lies
+ * behind the end or the other: not even nothing is found there. */
+static bool part_of(jj_run *r, jj_call *c, hg_str *part, size_t *before, bool *none)
 {
-    jj_val bounds[3] = {c->p[1], c->p[2], {0}}, cut;
-    *part = SELF(c);
-    *before = 0;
-    if (bounds[0].type == JJ_ABSENT && bounds[1].type == JJ_ABSENT) return true;
-    if (!hg_jj_slice(r, &c->self, bounds, &cut)) return false;
-    *part = cut.as.s;
-    *before = cut.as.s.len ? (size_t)(cut.as.s.ptr - SELF(c).ptr) : 0;
+    hg_str s = SELF(c);
+    int64_t n = (int64_t)hg_jj_chars(s), from, to;
+    jj_val first = c->p[1].type == JJ_NONE ? (jj_val){0} : c->p[1],
+           last = c->p[2].type == JJ_NONE ? (jj_val){0} : c->p[2];
+    if (!hg_jj_bytes(r, s.len) || !hg_jj_want_int(r, c, &first, 0, &from) ||
+        !hg_jj_want_int(r, c, &last, n, &to))
+        return false;
+    if (from < 0) from = from < -n ? 0 : from + n;
+    if (to < 0) to = to < -n ? 0 : to + n;
+    if (to > n) to = n;
+    *none = from > to;
+    *before = *none ? 0 : hg_jj_char_at(s, (size_t)from);
+    *part = (hg_str){s.ptr + *before, *none ? 0 : hg_jj_char_at(s, (size_t)to) - *before};
     return true;
 }
 
@@ -243,10 +250,11 @@ static bool m_find(jj_run *r, jj_call *c)
 {
     hg_str t, part;
     size_t before;
-    if (!hg_jj_want_str(r, c, &c->p[0], &t) || !part_of(r, c, &part, &before)) return false;
+    bool none;
+    if (!hg_jj_want_str(r, c, &c->p[0], &t) || !part_of(r, c, &part, &before, &none)) return false;
     if (!search_cost(r, SELF(c), t, c->entry->how & 1)) return false;
     size_t at = place(part, t, 0, c->entry->how & 1);
-    bool found = at <= part.len;
+    bool found = !none && at <= part.len;
     if (!found && (c->entry->how & 2)) return hg_jj_fail(r, HANGAR_E_INVALID, "substring not found");
     *c->out = hg_jj_int(found ? (int64_t)hg_jj_chars((hg_str){SELF(c).ptr, before + at}) : -1);
     return true;
@@ -256,11 +264,11 @@ static bool m_count(jj_run *r, jj_call *c)
 {
     hg_str t, s;
     size_t before, n = 0;
-    if (!hg_jj_want_str(r, c, &c->p[0], &t) || !part_of(r, c, &s, &before) || !hg_jj_bytes(r, s.len))
-        return false;
-    if (t.len == 0) n = hg_jj_chars(s) + 1;
-    else
-        for (size_t at = 0; (at = place(s, t, at, false)) <= s.len && hg_jj_steps(r, 1); at += t.len) n++;
+    bool none;
+    if (!hg_jj_want_str(r, c, &c->p[0], &t) || !part_of(r, c, &s, &before, &none)) return false;
+    if (t.len == 0 && !none) n = hg_jj_chars(s) + 1;
+    for (size_t at = 0; t.len && (at = place(s, t, at, false)) <= s.len && hg_jj_steps(r, 1); at += t.len)
+        n++;
     *c->out = hg_jj_int((int64_t)n);
     return r->code == HANGAR_OK;
 }
