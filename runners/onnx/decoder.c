@@ -156,6 +156,11 @@ void hg_decoder_set_mask(hg_decoder *d, OrtValue *mask)
     d->hidden_mask = mask;
 }
 
+bool hg_decoder_in_place(const hg_decoder *d)
+{
+    return d->cache == IN_PLACE;
+}
+
 size_t hg_decoder_length(const hg_decoder *d)
 {
     return d->length;

@@ -153,6 +153,7 @@ static hg_jw *done(const run *r)
     hg_jw_u64(w, "generated_tokens", r->made_len);
     hg_jw_f64(w, "prompt_seconds", r->prompt_seconds);
     hg_jw_f64(w, "generate_seconds", r->generate_seconds);
+    hg_jw_bool(w, "cache_in_place", hg_decoder_in_place(r->w->decoder));
     hg_jw_end(w);
     return w;
 }

@@ -145,6 +145,8 @@ void hg_decoder_set_mask(hg_decoder *d, OrtValue *mask);
  */
 hangar_code hg_decoder_feed(hg_decoder *d, const int64_t *ids, size_t count, float **out_row,
                             size_t *out_vocab, hangar_err *err);
+/* Whether the cache stays in one place and grows there, as far as is known. */
+bool hg_decoder_in_place(const hg_decoder *d);
 /* Tokens that the cache holds. */
 size_t hg_decoder_length(const hg_decoder *d);
 /* Forgets all but the first `length` tokens of the one row; all of them when the graph keeps fewer than it was fed. */

@@ -34,7 +34,7 @@
  *
  * CALL  {"op":"generate"} with the members of engine/llama_ops.h; "grammar" and "json_schema" are UNSUPPORTED. "ids":[...] is a prompt that is
  *        tokens already. The graph is "model", or "encoder_model" with "decoder_model_merged" (then the prompt is the encoder's).
- * PIECE, TICK, DONE as there; TICK counts tokens of the prompt.
+ * PIECE, TICK, DONE as there, and in DONE "cache_in_place"; TICK counts tokens of the prompt.
  */
 #ifndef HG_ENGINE_ONNX_OPS_H
 #define HG_ENGINE_ONNX_OPS_H

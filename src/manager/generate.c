@@ -116,10 +116,12 @@ static hangar_code result(const hangar_model *m, const hg_jval *done, const list
 {
     HG_AUTO(hg_jw_auto_free) hg_jw *w = hg_jw_new();
     if (!w) return hg_fail_memory(err);
+    static const char *const inner[] = {"cache_in_place",
+                                        NULL}; /* what is nobody's business but the engine's */
     hg_jw_obj(w, NULL);
     hg_jw_text(w, "model", m->name);
     if (done) {
-        hg_jw_members(w, done, NULL);
+        hg_jw_members(w, done, inner);
     } else {
         hg_jw_str(w, "text", hg_buf_view(&l->text));
         hg_jw_text(w, "finish", "cancelled");

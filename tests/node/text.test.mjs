@@ -100,6 +100,23 @@ test('conversations of several turns, and what earlier turns have read', async (
   await Promise.all([runner.end(), fresh.end()]);
 });
 
+test('a cache in one place and one that moves give the same', async () => {
+  const moved = 'local/portable';
+  assert.equal(hangar(['add', join(models, chat), '--as', moved]).status, 0);
+  result(['convert', moved, '--style', 'portable', '--out', join(own.home, 'out', moved)]);
+  const endless = { 'generation_config.json': { suppress_tokens: [0, 1, 2] } };
+  const fused = await started(chat, endless), portable = await started(moved, endless);
+  // a long answer, so that the place grows; a shorter prompt, so that it is cut
+  const long = { prompt: ref.prompts.map((p) => p.rendered + p.text).join('\n'), max_tokens: 200, temperature: 2, top_k: 20, seed: 7 };
+  const calls = [long, { prompt: plus.rendered }, { ...long, seed: 8 }, { ...long, prompt: long.prompt.slice(0, 300) }, { prompt: plus.rendered }];
+  for (const [i, call] of calls.entries()) {
+    const a = await generate(fused, call), b = await generate(portable, call);
+    assert.deepEqual([a.tokens, a.text, a.prompt_reused], [b.tokens, b.text, b.prompt_reused], `call ${i}`);
+    assert.deepEqual([a.cache_in_place, b.cache_in_place], [true, false]);
+  }
+  await Promise.all([fused.end(), portable.end()]);
+});
+
 test('stop strings across tokens, and limits', async () => {
   const runner = await started(chat), messages = [{ role: 'user', content: 'Spell umbrella' }];
   for (const [stop, text] of [[['b-r'], 'u-m-'], [['zz', '-e'], 'u-m-b-r'], [['u'], '']]) {
