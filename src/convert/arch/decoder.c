@@ -246,7 +246,14 @@ hg_value *hg_decoder_last_norm(hg_decoder *d, hg_build *b, hg_stream *s)
     return hg_block_stream_rms_norm(b, name, s, d->width, d->eps, d->norm_plus, true);
 }
 
-/* Scores for all words, always as FLOAT. */
+static void present_output(hg_build *b, uint32_t i, const char *what, hg_value *value)
+{
+    char name[64];
+    snprintf(name, sizeof name, "present.%u.%s", i, what);
+    hg_graph_output(b->g, name, value);
+}
+
+/* Scores for all words, always as FLOAT, and after them the cache. */
 void hg_decoder_head(hg_decoder *d, hg_build *b, hg_value *x)
 {
     char own[128], table[192], body[160], bias[128];
@@ -265,6 +272,10 @@ void hg_decoder_head(hg_decoder *d, hg_build *b, hg_value *x)
                        shape_of(b, "logits_shape", hg_op_shape(b->g, "logits_sizes", d->ids, 0, 2), d->vocab),
                        d->vocab);
     hg_graph_output(b->g, "logits", hg_op_cast(b->g, "logits_float", y, HG_ONNX_FLOAT));
+    for (uint32_t i = 0; i < hg_build_layers(b, d->layers); i++) {
+        if (d->present_k[i]) present_output(b, i, "key", d->present_k[i]);
+        if (d->present_v[i]) present_output(b, i, "value", d->present_v[i]);
+    }
 }
 
 /* The whole graph. */
@@ -280,18 +291,10 @@ hangar_code hg_decoder_build(hg_decoder *d, hg_build *b, hg_decoder_layer *layer
 
 /* ---- attention ---- */
 
-static void present_output(hg_build *b, uint32_t i, const char *what, hg_value *value)
-{
-    char name[64];
-    snprintf(name, sizeof name, "present.%u.%s", i, what);
-    hg_graph_output(b->g, name, value);
-}
-
 /* Attention with positions and cache. */
 hg_value *hg_decoder_attend(hg_decoder *d, hg_build *b, uint32_t i, hg_value *q, hg_value *k, hg_value *v)
 {
     const uint64_t q_width = (uint64_t)d->heads * d->head_dim, kv_width = (uint64_t)d->kv_heads * d->head_dim;
-    hg_value *present_k = NULL, *present_v = NULL;
     hg_gqa a = {.causal = &d->causal,
                 .heads = d->heads,
                 .kv_heads = d->kv_heads,
@@ -301,8 +304,8 @@ hg_value *hg_decoder_attend(hg_decoder *d, hg_build *b, uint32_t i, hg_value *q,
                 .window = d->sliding[i] ? d->window : 0,
                 .past_k = d->past_k[i],
                 .past_v = d->past_v[i],
-                .present_k = &present_k,
-                .present_v = &present_v};
+                .present_k = &d->present_k[i],
+                .present_v = &d->present_v[i]};
     a.q = hg_block_batch(b, "query", q, d->q_shape, q_width);
     a.k = hg_block_batch(b, "key", k, d->kv_shape, kv_width);
     a.v = hg_block_batch(b, "value", v, d->kv_shape, kv_width);
@@ -312,10 +315,6 @@ hg_value *hg_decoder_attend(hg_decoder *d, hg_build *b, uint32_t i, hg_value *q,
         a.k = hg_op_rotate(b->g, "key_turned", a.k, r, d->kv_heads, d->head_dim);
     }
     hg_value *y = hg_op_gqa(b->g, "attention", &a);
-    if (present_k && present_v) {
-        present_output(b, i, "key", present_k);
-        present_output(b, i, "value", present_v);
-    }
     return hg_op_rows(b->g, "rows", y);
 }
 

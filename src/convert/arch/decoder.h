@@ -65,6 +65,7 @@ typedef struct hg_decoder {
     hg_causal causal;
     hg_rotary rotary, rotary_local;
     hg_value *past_k[HG_DECODER_LAYERS_MAX], *past_v[HG_DECODER_LAYERS_MAX];
+    hg_value *present_k[HG_DECODER_LAYERS_MAX], *present_v[HG_DECODER_LAYERS_MAX];
 } hg_decoder;
 
 /* Layer i: s->x is the stream; what is to be added to it is left in s->y. */

@@ -157,8 +157,10 @@ void hg_rope_read_of(hg_rope *r, hg_hfconfig *c, const char *type, const hg_rope
         else read_kind(r, &none);
         return;
     }
-    if (!hg_json_get(all.root, type))
+    if (!hg_json_get(all.root, type)) {
         hg_hfconfig_wrong(c, HANGAR_E_INVALID, "rope_parameters has no %s", type);
+        return;
+    }
     hg_hfconfig_enter(&all, type, &sub);
     read_kind(r, &sub);
     hg_hfconfig_leave(&all, &sub);
