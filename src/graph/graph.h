@@ -151,7 +151,8 @@ const hg_weight *hg_graph_weight_at(const hg_graph *g, size_t index);
 
 /*
  * A node takes weights and constants alone, so that an engine computes it when it loads the graph, for which it reads the weights from their
- * files, or is a convolution over two axes, whose weight ONNX Runtime reorders then: such a graph cannot be given its weights from memory. Shape takes none of a weight's bytes and does not count.
+ * files, or is a convolution over two axes, whose weight ONNX Runtime reorders then: such a graph cannot be given its weights from memory.
+ * Shape takes none of a weight's bytes and does not count.
  */
 bool hg_graph_folds(const hg_graph *g);
 

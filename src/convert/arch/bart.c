@@ -144,10 +144,7 @@ static hg_value *embeddings(const bart *m, hg_build *b, hg_value *token)
 
 static hg_value *stack(bart *m, hg_build *b, const char *side, const hg_seq2seq_stack *t, uint32_t vocab)
 {
-    b->prefix = m->prefix;
-    const char *table = hg_seq2seq_table(b, side);
-    hg_value *token = hg_block_embed(b, table, m->s.ids, vocab, m->s.width);
-    b->prefix = m->prefix;
+    hg_value *token = hg_seq2seq_tokens(&m->s, b, side, vocab, m->prefix);
     hg_graph_enter(b->g, "%s", side);
     hg_stream x = hg_seq2seq_layers(&m->s, b, t, embeddings(m, b, token));
     if (m->kind->pre_norm) x.x = hg_block_stream_norm(b, "layer_norm", &x, m->s.width, EPS, true);

@@ -313,3 +313,19 @@ const char *hg_seq2seq_table(hg_build *b, const char *side)
     b->prefix = "";
     return "lm_head";
 }
+
+/* A node that looks up in the table of lm_head is not called lm_head, for the last Linear is. */
+hg_value *hg_seq2seq_tokens(const hg_seq2seq *s, hg_build *b, const char *side, uint64_t vocab,
+                            const char *prefix)
+{
+    b->prefix = prefix;
+    const char *table = hg_seq2seq_table(b, side);
+    bool of_head = strcmp(table, "lm_head") == 0;
+    if (of_head) hg_graph_enter(b->g, "embed_tokens");
+    b->module = "";
+    hg_value *x = hg_block_embed(b, table, s->ids, vocab, s->width);
+    b->module = NULL;
+    if (of_head) hg_graph_leave(b->g);
+    b->prefix = prefix;
+    return x;
+}

@@ -80,6 +80,9 @@ hg_stream hg_seq2seq_layers(const hg_seq2seq *s, hg_build *b, const hg_seq2seq_s
 /* The token table of `side` ("encoder", "decoder") as it is called behind the prefix: "shared", the side's embed_tokens, the other one's. The
  * table of lm_head is not behind a prefix, so that looking there may set b->prefix to "". */
 const char *hg_seq2seq_table(hg_build *b, const char *side);
+/* Rows of that table [B, S, width] for the tokens. The prefix is `prefix` afterwards. */
+hg_value *hg_seq2seq_tokens(const hg_seq2seq *s, hg_build *b, const char *side, uint64_t vocab,
+                            const char *prefix);
 /* Rows [B S, size] of the stack as the output `name` [B, S, size]. */
 void hg_seq2seq_output(const hg_seq2seq *s, hg_build *b, const char *name, hg_value *rows, uint64_t size);
 

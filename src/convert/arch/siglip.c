@@ -115,7 +115,7 @@ static hg_value *probe(const siglip *m, hg_build *b, hg_value *y)
     part.first = 2 * width;
     a.v = hg_op_reshape(g, "attention.v.view", hg_block_linear_of(b, "attention.v", rows, &part), shape,
                         y->shape);
-    y = hg_op_rows(g, "attention.merged", hg_op_attention(g, "attention", &a));
+    y = hg_op_squeeze(g, "attention.merged", hg_op_attention(g, "attention", &a), 1);
     return hg_block_linear(b, "attention.out_proj", y, width, width, true);
 }
 

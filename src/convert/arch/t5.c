@@ -195,9 +195,9 @@ static hg_value *block(t5 *m, hg_build *b, hg_stream *x, hg_seq2seq_cache *cache
 }
 
 /* Token rows through all blocks of a stack, which is called `scope`. */
-static hg_value *stack(t5 *m, hg_build *b, const char *scope, const char *table, uint32_t layers)
+static hg_value *stack(t5 *m, hg_build *b, const char *scope, uint32_t layers)
 {
-    hg_stream x = {.x = hg_block_embed(b, table, m->s.ids, m->vocab, m->s.width)};
+    hg_stream x = {.x = hg_seq2seq_tokens(&m->s, b, scope, m->vocab, "")};
     x.x = hg_op_rows(b->g, "embedding_rows", x.x);
     hg_graph_enter(b->g, "%s", scope);
     m->bucket = buckets(m, b, !m->s.caches);
@@ -215,7 +215,7 @@ static hangar_code build_encoder(t5 *m, hg_build *b, hangar_err *err)
 {
     hangar_code code = hg_seq2seq_encoder(&m->s, b, m->encoder_only ? "model" : "encoder_model", err);
     if (code != HANGAR_OK) return code;
-    hg_value *x = stack(m, b, "encoder", hg_seq2seq_table(b, "encoder"), m->encoder_layers);
+    hg_value *x = stack(m, b, "encoder", m->encoder_layers);
     hg_seq2seq_output(&m->s, b, "last_hidden_state", x, m->s.width);
     return HANGAR_OK;
 }
@@ -224,10 +224,9 @@ static hangar_code build_decoder(t5 *m, hg_build *b, hangar_err *err)
 {
     hangar_code code = hg_seq2seq_decoder(&m->s, b, m->decoder_layers, true, err);
     if (code != HANGAR_OK) return code;
-    const char *table = hg_seq2seq_table(b, "decoder");
     char leaf[64];
-    snprintf(leaf, sizeof leaf, "%s.weight", table);
-    hg_value *x = stack(m, b, "decoder", table, m->decoder_layers);
+    snprintf(leaf, sizeof leaf, "%s.weight", hg_seq2seq_table(b, "decoder"));
+    hg_value *x = stack(m, b, "decoder", m->decoder_layers);
     if (m->scaled) x = hg_op_scale(b->g, "logits_scale", x, 1 / sqrt((double)m->s.width));
     const hg_linear head = {.in = m->s.width,
                             .out = m->vocab,

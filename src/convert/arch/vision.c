@@ -70,8 +70,8 @@ hg_value *hg_vision_patches(hg_build *b, const char *name, hg_value *pixels, con
     hg_value *shift = bias ? hg_block_vector(b, join(leaf, name, "bias"), width) : NULL;
     hg_value *x = hg_op_conv(b->g, name, pixels, w, shift,
                              (hg_conv){.stride = m->patch[0], .last_stride = m->patch[1]});
-    x = hg_op_view(b->g, join(leaf, name, "flat"), x, flat, 3);
-    x->shape.dims[2] = HG_DIM(hg_vision_patch_count(m));
+    x = hg_op_reshape(b->g, join(leaf, name, "flat"), x, hg_graph_ints(b->g, flat, 3),
+                      HG_SHAPE(pixels->shape.dims[0], HG_DIM(width), HG_DIM(hg_vision_patch_count(m))));
     return hg_op_transpose(b->g, join(leaf, name, "tokens"), x, tokens_first);
 }
 

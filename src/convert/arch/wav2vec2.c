@@ -201,7 +201,6 @@ static hg_value *frames(const wav2vec2 *m, hg_build *b, hg_value *sound)
     x = hg_op_transpose(g, "channels_last", x, swapped);
     hg_graph_leave(g);
     const uint32_t last = m->width[m->count - 1], width = m->stack.width;
-    x->shape.dims[1] = HG_SYM("frames");
     hg_graph_enter(g, "feature_projection");
     hg_value *shape = hg_block_batch_shape(b, "shape", x, width);
     if (m->projection_norm) x = hg_block_norm(b, "layer_norm", x, last, m->stack.eps);
@@ -244,9 +243,7 @@ static hg_value *with_places(const wav2vec2 *m, hg_build *b, hg_value *x)
     }
     y = hg_op_transpose(g, "channels_last", hg_op_act(g, "activation", y, m->conv_act), swapped);
     hg_graph_leave(g);
-    y = hg_op_add(g, "add_positions", x, y);
-    y->shape = x->shape;
-    return y;
+    return hg_op_add(g, "add_positions", x, y);
 }
 
 static hg_value *encoder(const wav2vec2 *m, hg_build *b, hg_value *x)
