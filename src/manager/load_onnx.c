@@ -38,18 +38,47 @@ static hangar_code tokenizer_from_lines(const hg_snapshot *snap, hg_tokenizer **
     return code;
 }
 
+/* vocab.json, added_tokens.json, tokenizer_config.json and merges.txt; without merges it only decodes. */
+static hangar_code tokenizer_from_merges(const hg_snapshot *snap, const hg_json *vocab, hg_tokenizer **out,
+                                         hangar_err *err)
+{
+    HG_AUTO(hg_json_auto_free) hg_json *added = NULL;
+    HG_AUTO(hg_json_auto_free) hg_json *config = NULL;
+    HG_AUTO(hg_auto_free) char *full = hg_snapshot_file_path(snap, "merges.txt");
+    if (!full) return hg_fail_memory(err);
+    hangar_code code = hg_load_json(snap, "added_tokens.json", &added, err);
+    if (code == HANGAR_OK) code = hg_load_json(snap, "tokenizer_config.json", &config, err);
+    if (code != HANGAR_OK) return code;
+    const hg_jval *more = added ? hg_json_root(added) : NULL;
+    if (!hg_snapshot_file_get(snap, "merges.txt"))
+        return hg_tokenizer_from_vocab(hg_json_root(vocab), more, out, err);
+    hg_buf text;
+    hg_buf_init(&text, TEXT_MAX);
+    code = hg_read_file(full, &text, err);
+    if (code == HANGAR_OK)
+        code = hg_tokenizer_from_merges(hg_json_root(vocab), hg_buf_view(&text), more,
+                                        config ? hg_json_root(config) : NULL, out, err);
+    hg_buf_deinit(&text);
+    return code;
+}
+
 hangar_code hg_load_tokenizer(const hg_snapshot *snap, hg_tokenizer **out, hangar_err *err)
 {
+    static const char *const pieces[] = {"tokenizer.model", "sentencepiece.bpe.model", "spiece.model",
+                                         "source.spm"};
     HG_AUTO(hg_json_auto_free) hg_json *doc = NULL;
-    HG_AUTO(hg_json_auto_free) hg_json *added = NULL;
     hangar_code code = hg_load_json(snap, "tokenizer.json", &doc, err);
     if (code != HANGAR_OK) return code;
     if (doc) return hg_tokenizer_parse(hg_json_root(doc), out, err);
+    for (size_t i = 0; i < HG_LEN(pieces); i++)
+        if (hg_snapshot_file_get(snap, pieces[i]))
+            return hg_fail(err, HANGAR_E_UNSUPPORTED,
+                           "%s has SentencePiece's %s, which is not read: it needs a tokenizer.json",
+                           snap->ref.repo, pieces[i]);
     if (hg_snapshot_file_get(snap, "vocab.txt")) return tokenizer_from_lines(snap, out, err);
     code = hg_load_json(snap, "vocab.json", &doc, err);
-    if (code == HANGAR_OK) code = hg_load_json(snap, "added_tokens.json", &added, err);
     if (code != HANGAR_OK) return code;
-    if (doc) return hg_tokenizer_from_vocab(hg_json_root(doc), added ? hg_json_root(added) : NULL, out, err);
+    if (doc) return tokenizer_from_merges(snap, doc, out, err);
     return hg_fail(err, HANGAR_E_NOT_FOUND, "%s has no tokenizer.json, vocab.txt or vocab.json",
                    snap->ref.repo);
 }

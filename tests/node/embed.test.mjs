@@ -145,13 +145,13 @@ test('what is not known is refused by name', () => {
   const dense = variant('dense', (dir) => modules(dir, 'Transformer', 'Pooling', 'Dense'))('x');
   assert.equal(dense.status, 9);
   assert.match(dense.stdout + dense.stderr, /Dense/);
-  const unigram = variant('unigram', (dir) => {
+  const neural = variant('neural', (dir) => {
     const doc = JSON.parse(readFileSync(join(dir, 'tokenizer.json'), 'utf8'));
-    doc.model.type = 'Unigram';
+    doc.model.type = 'Neural';
     writeFileSync(join(dir, 'tokenizer.json'), JSON.stringify(doc));
   })('x');
-  assert.equal(unigram.status, 9);
-  assert.match(unigram.stdout + unigram.stderr, /Unigram/);
+  assert.equal(neural.status, 9);
+  assert.match(neural.stdout + neural.stderr, /Neural/);
   const speech = hangar(['embed', 'hangar-labs/whisper-digits', 'x']);
   assert.equal(speech.status, 9);
   assert.match(speech.stderr, /speech recognition.*embeddings/);

@@ -225,7 +225,7 @@ static void refuses(void **state)
          ",\"pre_tokenizer\":{\"type\":\"Split\",\"behavior\":\"Shredded\",\"pattern\":{\"String\":\" \"}}}",
          HANGAR_E_UNSUPPORTED, "Shredded"},
         {"{" WORDS ",\"pre_tokenizer\":{\"type\":\"Split\",\"behavior\":\"Isolated\",\"pattern\":{\"Regex\":"
-                   "\"(a)\\\\1\"}}}",
+         "\"(a)\\\\1\"}}}",
          HANGAR_E_UNSUPPORTED, "unknown escape"},
         {"{" WORDS ",\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"AAA\"}}",
          HANGAR_E_INVALID, "precompiled_charsmap"},
