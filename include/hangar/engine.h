@@ -39,8 +39,8 @@ typedef struct hangar_generate_options {
     int max_tokens;          /* 1 ..; default 512                                                   */
     int64_t seed;            /* negative = random, the default                                      */
     const char *const *stop; /* NULL-terminated; generation ends before any of these; NULL = none   */
-    const char *grammar;     /* GBNF; NULL = none                                                   */
-    const char *json_schema; /* JSON Schema as text; NULL = none; not together with grammar         */
+    const char *grammar;     /* GBNF; NULL = none; for GGUF models alone                            */
+    const char *json_schema; /* JSON Schema as text; NULL = none; not with grammar; as that           */
     int context_length;      /* tokens; 0 = what the model was trained with, at most 8192           */
     bool raw;                /* the prompt as it is, without the model's chat template              */
 } hangar_generate_options;
