@@ -26,7 +26,7 @@
 
 typedef struct deberta {
     hg_encoder e;
-    uint32_t max, buckets, span;
+    uint32_t max, buckets, span, reach; /* reach: from this distance on rows stay as they are */
     bool relative, of_query, of_key, shared, norm_table, placed, legacy;
     hg_act pooler_act, conv_act;
     uint32_t kernel, groups;
@@ -101,39 +101,6 @@ static void need_same(hg_hfconfig *c, const char *key, uint32_t size)
     if (n != size) hg_hfconfig_wrong(c, HANGAR_E_UNSUPPORTED, "%s %u (only %u is known)", key, n, size);
 }
 
-static void read_config(deberta *m, hg_build *b)
-{
-    hg_hfconfig *c = b->config;
-    hg_encoder *e = &m->e;
-    hg_encoder_class(e, b, "DebertaV2");
-    hg_encoder_sizes(e, b);
-    e->eps = hg_hfconfig_f64(c, "layer_norm_eps", 1e-7, 0, 1);
-    e->types = hg_hfconfig_u32(c, "type_vocab_size", 0, 0, 65536);
-    m->placed = hg_hfconfig_bool(c, "position_biased_input", true);
-    m->relative = hg_hfconfig_bool(c, "relative_attention", false);
-    m->shared = hg_hfconfig_bool(c, "share_att_key", false);
-    m->legacy = hg_hfconfig_bool(c, "legacy", true);
-    m->pooler_act = hg_block_act(c, "pooler_hidden_act", "gelu");
-    m->max = none_or(c, "max_relative_positions");
-    if (!m->max) m->max = e->positions;
-    m->buckets = none_or(c, "position_buckets");
-    m->span = m->buckets ? m->buckets : m->max;
-    read_parts(m, c);
-    read_table_norm(m, c);
-    read_conv(m, c);
-    need_same(c, "embedding_size", e->width);
-    need_same(c, "pooler_hidden_size", e->width);
-    if (e->width % e->heads != 0)
-        hg_hfconfig_wrong(c, HANGAR_E_INVALID, "hidden_size %u for num_attention_heads %u", e->width,
-                          e->heads);
-    need_same(c, "attention_head_size", e->width / e->heads);
-    hg_hfconfig_only(c, "position_embedding_type", "absolute");
-    hg_hfconfig_ignore(c, (const char *const[]){"cls_dropout", "summary_type", "summary_use_proj",
-                                                "summary_activation", "summary_last_dropout", NULL});
-}
-
-/* ---- distances ---- */
-
 /* The row of R for a distance, in the single precision in which it was trained. */
 static int64_t row_of(const deberta *m, int64_t apart)
 {
@@ -156,15 +123,60 @@ static uint32_t reach_of(const deberta *m)
     return 0;
 }
 
+/* How far tokens may be apart. */
+static void read_distances(deberta *m, hg_hfconfig *c)
+{
+    m->max = none_or(c, "max_relative_positions");
+    if (!m->max) m->max = m->e.positions;
+    m->buckets = none_or(c, "position_buckets");
+    m->span = m->buckets ? m->buckets : m->max;
+    if (!m->relative) return;
+    bool few = m->buckets && (m->buckets < 4 || m->max - 1 <= m->buckets / 2);
+    m->reach = few ? 0 : reach_of(m);
+    if (!m->reach) {
+        hg_hfconfig_wrong(c, HANGAR_E_UNSUPPORTED, "position_buckets %u with max_relative_positions %u",
+                          m->buckets, m->max);
+    }
+}
+
+static void read_config(deberta *m, hg_build *b)
+{
+    hg_hfconfig *c = b->config;
+    hg_encoder *e = &m->e;
+    hg_encoder_class(e, b, "DebertaV2");
+    hg_encoder_sizes(e, b);
+    e->eps = hg_hfconfig_f64(c, "layer_norm_eps", 1e-7, 0, 1);
+    e->types = hg_hfconfig_u32(c, "type_vocab_size", 0, 0, 65536);
+    m->placed = hg_hfconfig_bool(c, "position_biased_input", true);
+    m->relative = hg_hfconfig_bool(c, "relative_attention", false);
+    m->shared = hg_hfconfig_bool(c, "share_att_key", false);
+    m->legacy = hg_hfconfig_bool(c, "legacy", true);
+    m->pooler_act = hg_block_act(c, "pooler_hidden_act", "gelu");
+    read_distances(m, c);
+    read_parts(m, c);
+    read_table_norm(m, c);
+    read_conv(m, c);
+    need_same(c, "embedding_size", e->width);
+    need_same(c, "pooler_hidden_size", e->width);
+    if (e->width % e->heads != 0)
+        hg_hfconfig_wrong(c, HANGAR_E_INVALID, "hidden_size %u for num_attention_heads %u", e->width,
+                          e->heads);
+    need_same(c, "attention_head_size", e->width / e->heads);
+    hg_hfconfig_only(c, "position_embedding_type", "absolute");
+    hg_hfconfig_ignore(c, (const char *const[]){"cls_dropout", "summary_type", "summary_use_proj",
+                                                "summary_activation", "summary_last_dropout", NULL});
+}
+
+/* ---- distances ---- */
+
 /* R, and the index that all layers share. */
 static void distances(deberta *m, hg_build *b)
 {
-    bool few = m->buckets && (m->buckets < 4 || m->max - 1 <= m->buckets / 2);
-    uint32_t reach = few ? 0 : reach_of(m);
+    const uint32_t reach = m->reach;
     HG_AUTO(hg_auto_free) int64_t *rows = hg_calloc(2 * (size_t)reach + 1, sizeof *rows);
-    if (!rows || !reach) {
-        hg_graph_fail(b->g, rows ? HANGAR_E_UNSUPPORTED : HANGAR_E_NO_MEMORY,
-                      "position_buckets %u with max_relative_positions %u", m->buckets, m->max);
+    if (!rows) {
+        hg_graph_fail(b->g, HANGAR_E_NO_MEMORY, "out of memory");
+        m->relative = false;
         return;
     }
     for (int64_t i = 0; i <= 2 * (int64_t)reach; i++) rows[i] = row_of(m, i - reach);
@@ -235,9 +247,9 @@ static hg_value *convolution(deberta *m, hg_build *b, hg_value *x, hg_value *y)
     hg_value *token = kept(m, b);
     x = hg_op_mul(b->g, "given", hg_block_batch(b, "embeddings", x, e->batch_shape, e->width), token);
     x = hg_op_transpose(b->g, "channels", x, perm);
-    x = hg_op_conv(b->g, "conv", x, hg_block_param(b, "conv.weight", 3, shape),
-                   hg_block_vector(b, "conv.bias", e->width),
-                   (hg_conv){.pad = m->kernel / 2, .groups = m->groups});
+    hg_value *weight = hg_block_param(b, "conv.weight", 3, shape);
+    hg_value *bias = hg_block_vector(b, "conv.bias", e->width);
+    x = hg_op_conv(b->g, "conv", x, weight, bias, (hg_conv){.pad = m->kernel / 2, .groups = m->groups});
     x = hg_op_mul(b->g, "kept", hg_op_transpose(b->g, "tokens", x, perm), token);
     x = hg_op_rows(b->g, "rows", hg_op_act(b->g, "act", x, m->conv_act));
     x = hg_block_add_norm(b, "LayerNorm", x, y, e->width, e->eps, NULL);
@@ -253,8 +265,9 @@ static void masks(deberta *m, hg_build *b)
     hg_graph_enter(b->g, "seen");
     hg_value *token = hg_op_cast(b->g, "token", m->e.attend, HG_ONNX_BOOL);
     hg_value *head = hg_op_unsqueeze(b->g, "heads", token, 1);
-    m->seen = hg_op_binary(b->g, "And", "both", hg_op_unsqueeze(b->g, "key", head, 2),
-                           hg_op_unsqueeze(b->g, "query", head, 3));
+    hg_value *key = hg_op_unsqueeze(b->g, "key", head, 2);
+    hg_value *query = hg_op_unsqueeze(b->g, "query", head, 3);
+    m->seen = hg_op_binary(b->g, "And", "both", key, query);
     m->low = hg_graph_real_of(b->g, hg_op_lowest(b->g) / 2);
     hg_graph_leave(b->g);
 }

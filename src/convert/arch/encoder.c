@@ -147,10 +147,10 @@ hg_value *hg_encoder_apart(hg_encoder *e, hg_build *b, const char *name, const i
 {
     hg_graph *g = b->g;
     hg_graph_enter(g, "%s", name);
-    hg_value *places =
-        hg_op_range(g, "places", hg_graph_int(g, 0), hg_op_size(g, "length", e->ids, 1), "sequence_length");
-    hg_value *apart =
-        hg_op_sub(g, "apart", hg_op_unsqueeze(g, "query", places, 1), hg_op_unsqueeze(g, "key", places, 0));
+    hg_value *length = hg_op_size(g, "length", e->ids, 1);
+    hg_value *places = hg_op_range(g, "places", hg_graph_int(g, 0), length, "sequence_length");
+    hg_value *query = hg_op_unsqueeze(g, "query", places, 1), *key = hg_op_unsqueeze(g, "key", places, 0);
+    hg_value *apart = hg_op_sub(g, "apart", query, key);
     if (rows) {
         const hg_shape all = HG_SHAPE(HG_DIM(2 * (int64_t)reach + 1));
         hg_value *table = hg_graph_inline(g, "of_distance", HG_ONNX_INT64, all, rows,

@@ -130,23 +130,23 @@ static void prepare(modernbert *m, hg_build *b)
 {
     hg_graph *g = b->g;
     hg_encoder *e = &m->e;
-    hg_value *place =
-        hg_op_range(g, "places", hg_graph_int(g, 0), hg_op_size(g, "length", e->ids, 1), "sequence_length");
-    hg_value *places =
-        hg_op_expand(g, "position_ids", place, hg_op_shape(g, "tokens", e->ids, 0, 2), e->ids->shape);
+    hg_value *length = hg_op_size(g, "length", e->ids, 1);
+    hg_value *place = hg_op_range(g, "places", hg_graph_int(g, 0), length, "sequence_length");
+    hg_value *tokens = hg_op_shape(g, "tokens", e->ids, 0, 2);
+    hg_value *places = hg_op_expand(g, "position_ids", place, tokens, e->ids->shape);
     for (uint32_t i = 0; i < hg_build_layers(b, e->layers); i++) m->any[m->local[i]] = true;
     for (int kind = 0; kind < 2; kind++)
         if (m->any[kind]) m->turn[kind] = rotary(m, b, places, kind);
     if (!m->any[1]) return;
     hg_graph_enter(g, "local");
-    hg_value *apart =
-        hg_op_sub(g, "apart", hg_op_unsqueeze(g, "query", place, 1), hg_op_unsqueeze(g, "key", place, 0));
-    hg_value *near = hg_op_compare(g, "LessOrEqual", "near", hg_op_unary(g, "Abs", "distance", apart),
-                                   hg_graph_int(g, m->window));
+    hg_value *query = hg_op_unsqueeze(g, "query", place, 1), *key = hg_op_unsqueeze(g, "key", place, 0);
+    hg_value *distance = hg_op_unary(g, "Abs", "distance", hg_op_sub(g, "apart", query, key));
+    hg_value *near = hg_op_compare(g, "LessOrEqual", "near", distance, hg_graph_int(g, m->window));
     hg_value *token = hg_op_cast(g, "token", e->attend, HG_ONNX_BOOL);
     token = hg_op_unsqueeze(g, "token_rows", hg_op_unsqueeze(g, "token_heads", token, 1), 1);
     near = hg_op_binary(g, "And", "seen", token, near);
-    m->near = hg_op_where(g, "bias", near, hg_graph_real_of(g, 0), hg_graph_real_of(g, hg_op_lowest(g) / 2));
+    hg_value *zero = hg_graph_real_of(g, 0), *low = hg_graph_real_of(g, hg_op_lowest(g) / 2);
+    m->near = hg_op_where(g, "bias", near, zero, low);
     hg_graph_leave(g);
 }
 
