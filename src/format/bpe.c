@@ -263,7 +263,12 @@ static hangar_code split_word(const hg_tokenizer *t, hg_str word, hg_bpe_work *w
             if (unknown) code = add_symbol(w, t->unk, err);
             unknown = false;
             if (code == HANGAR_OK) code = add_symbol(w, id, err);
-        } else if (!fall_back(t, w, text, &code, err) && t->unk >= 0) {
+        } else if (fall_back(t, w, text, &code, err)) {
+            continue;
+        } else if (t->bpe.no_unk) {
+            code =
+                hg_fail(err, HANGAR_E_INVALID, "a character without a token, and no token for the unknown");
+        } else if (t->unk >= 0) {
             if (unknown && !t->bpe.fuse_unk) code = add_symbol(w, t->unk, err);
             unknown = true;
         }

@@ -28,14 +28,15 @@ static hangar_code model_text(const hg_jval *model, const char *key, const char 
     return HANGAR_OK;
 }
 
-/* unk_token: a name, which must be there when it is given. */
+/* unk_token: a name, which must be there for WordPiece; def NULL: BPE, which may never need it. */
 static hangar_code read_unk(hg_tokenizer *t, const hg_jval *model, const char *def, hangar_err *err)
 {
     const hg_jval *v = hg_json_get(model, "unk_token");
     hg_str name = hg_str_of(def);
     if (!hg_json_str(v, &name) && !name.ptr) return HANGAR_OK;
     t->unk = hg_tok_find(t, name);
-    if (t->unk < 0)
+    t->bpe.no_unk = t->unk < 0;
+    if (t->unk < 0 && def)
         return hg_fail(err, HANGAR_E_INVALID, "no token \"%.*s\" for the unknown", HG_STR_ARG(name));
     return HANGAR_OK;
 }

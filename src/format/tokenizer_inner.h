@@ -217,6 +217,7 @@ typedef struct hg_bpe {
     uint64_t key;
     char *prefix, *suffix; /* of every symbol but the first, of the last; "" = none */
     bool fallback, fuse_unk, ignore_merges;
+    bool no_unk; /* the file names a token for the unknown that is not there: an error when it is needed */
     int32_t bytes[256]; /* the tokens <0x00> ... <0xFF>; -1 = none */
     int32_t *
         by_char; /* the symbol of each character below HG_BPE_CHARS; -1 = none; NULL with a prefix or suffix */

@@ -210,7 +210,12 @@ static void models(void **state)
     }
     hg_token_ids none;
     hangar_err err = {0};
-    hg_tokenizer *t = make("", "{'type':'WordLevel','vocab':{'a':0}}");
+    hg_tokenizer *t =
+        make("", BPE("'merges':[],'unk_token':''")); /* named, not there, and missed when it is needed */
+    assert_string_equal(ids_of(t, "ab", buf), "0 1");
+    assert_int_equal(hg_tokenizer_encode(t, HG_STR("x"), 0, &none, &err), HANGAR_E_INVALID);
+    hg_tokenizer_free(t);
+    t = make("", "{'type':'WordLevel','vocab':{'a':0}}");
     assert_int_equal(hg_tokenizer_encode(t, HG_STR("b"), 0, &none, &err), HANGAR_E_INVALID);
     assert_int_equal(hg_tokenizer_encode_with(t, HG_STR("a"), NULL, &none, &err), HANGAR_OK);
     hg_token_ids_deinit(&none);
