@@ -4,7 +4,7 @@
 // `hangar add` and `hangar convert --out`, and onnxruntime-node holds it to the fixture's reference.json.
 import test from 'node:test';
 import assert from 'node:assert/strict';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ownHangar } from '../support/models.mjs';
 import { LIMIT, apart, configuration, floats, followFolder, fromItself, fromOther, fromReference, longs, open, reference } from '../support/vectors.mjs';
@@ -135,6 +135,31 @@ twins('"gated-gelu" means gelu_new', 't5', ...['gated-gelu', 'gated-gelu_new'].m
     tensors.set(name.replace('wi.weight', 'wi_1.weight'), times(t, -0.5));
   }
 }));
+
+// The list of buckets inside a graph: whole numbers of 8 bytes that begin with 0, 1, ..
+function buckets(file, exact, length) {
+  const bytes = readFileSync(file), want = Buffer.alloc(8 * exact);
+  for (let i = 0; i < exact; i++) want.writeBigInt64LE(BigInt(i), 8 * i);
+  const at = bytes.indexOf(want);
+  assert.ok(at >= 0, 'no list of buckets');
+  return Array.from({ length }, (_, i) => Number(bytes.readBigInt64LE(at + 8 * i)));
+}
+const firstOf = (list) => list.flatMap((bucket, distance) => (bucket !== list[distance - 1] ? [distance] : []));
+test('t5: the distances at which buckets begin', () => {
+  const { out } = variant('t5', () => {});
+  const one = (n) => Array.from({ length: n }, (_, i) => i);
+  // 8 2^(k / 2) and 16 8^(k / 16), rounded up
+  assert.deepEqual(firstOf(buckets(join(out, 'onnx/encoder_model.onnx'), 8, 129)), [...one(8), 8, 12, 16, 23, 32, 46, 64, 91]);
+  assert.deepEqual(firstOf(buckets(join(out, 'onnx/decoder_model_merged.onnx'), 16, 129)), [...one(16), 16, 19, 21, 24, 27, 31, 35, 40, 46, 52, 59, 67, 77, 87, 99, 113]);
+});
+
+test('t5: more tokens than any bucket begins at, at once and with the cache', async () => {
+  const { out, config } = variant('t5', () => {});
+  const ids = (n) => ({ shape: [1, n], data: Array.from({ length: n }, (_, i) => (i * 37 + 11) % 90 + 2) });
+  const cases = [{ inputs: { input_ids: ids(160), attention_mask: { shape: [1, 160], data: Array(160).fill(1) }, decoder_input_ids: ids(150) }, outputs: { logits: null } }];
+  const far = fromItself(await followFolder(out, { class: 'T5ForConditionalGeneration', cases }, config));
+  assert.ok(far.value <= LIMIT, far.text);
+});
 
 const scaledUp = (config, tensors) => {
   const shared = tensors.get('model.shared.weight');
