@@ -18,6 +18,9 @@ typedef struct hg_form {
     hg_onnx_type real;     /* of the activations */
     hg_form_linear linear; /* what becomes of a Linear's matrix */
     unsigned bits, block;  /* BLOCKS: of one number; numbers of one block */
+    double drift;          /* how far answers may be from those of the weights as they were: relative L2 */
+    double
+        wobble; /* how far answers to the same may be apart (alone, in a batch, in steps), to their scale */
     bool
         rewrite; /* every other weight is written anew in the real type; else it stays where it is and 16 bits are cast at load */
     const char *words; /* one line for people */

@@ -4,15 +4,15 @@
 #include "base/clock.h"
 #include "base/fsx.h"
 #include "base/mem.h"
-#include "format/hfconfig.h"
 #include "graph/check.h"
+#include "hardware/hardware.h"
 
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #define REFERENCE_MAX ((size_t)256 << 20)
+#define PROBE_LAYERS  2 /* of a model that is larger than memory */
 
 /* One line. */
 void hg_report_add(hg_report *r, const char *name, bool ok, double value, double limit, const char *fmt, ...)
@@ -37,30 +37,32 @@ void hg_report_add(hg_report *r, const char *name, bool ok, double value, double
 }
 
 /* One line for a difference. */
-void hg_report_limit(hg_report *r, const char *name, double value, double limit, const char *detail)
+void hg_report_limit(hg_report *r, const char *name, double value, double limit, const char *fmt, ...)
 {
+    char detail[HANGAR_ERR_MAX];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(detail, sizeof detail, fmt, args);
+    va_end(args);
     hg_report_add(r, name, value <= limit, value, limit, "%s", detail);
 }
 
-/* Looks at every number. */
-void hg_report_numbers(hg_report *r, const hg_or_tensor *t)
+/* One line for what could not be checked. */
+void hg_report_skip(hg_report *r, const char *name, const char *fmt, ...)
 {
-    size_t n = hg_or_count(t);
-    for (size_t i = 0; i < n; i++) r->not_finite += !isfinite(HG_OR_FLOATS(t)[i]);
-    r->numbers += n;
-}
-
-/* The largest difference over the scale. */
-double hg_report_scaled(const float *a, const float *b, size_t n)
-{
-    double worst = 0, scale = 1;
-    for (size_t i = 0; i < n; i++) {
-        double d = fabs((double)a[i] - (double)b[i]);
-        if (!isfinite(d)) return NAN;
-        if (d > worst) worst = d;
-        if (fabs((double)b[i]) > scale) scale = fabs((double)b[i]);
-    }
-    return worst / scale;
+    char detail[HANGAR_ERR_MAX];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(detail, sizeof detail, fmt, args);
+    va_end(args);
+    hg_jw_obj(r->w, NULL);
+    hg_jw_text(r->w, "name", name);
+    hg_jw_bool(r->w, "ok", true);
+    hg_jw_bool(r->w, "skipped", true);
+    hg_jw_null(r->w, "value");
+    hg_jw_null(r->w, "limit");
+    hg_jw_text(r->w, "detail", detail);
+    hg_jw_end(r->w);
 }
 
 /* The files of a placed artifact, as their graphs name them; for a mapped one each graph's own name. */
@@ -90,19 +92,6 @@ static hangar_code check_file(hg_report *r, const hg_artifact_graph *g, hangar_e
     return HANGAR_OK;
 }
 
-static void read_config(hg_report *r)
-{
-    HG_AUTO(hg_auto_free) char *path = hg_snapshot_file_path(r->snap, "config.json");
-    hg_hfconfig c;
-    r->vocab = 2;
-    if (!path || hg_hfconfig_open(path, &c, NULL) != HANGAR_OK)
-        return; /* it was read when the model was converted */
-    r->vocab = hg_hfconfig_u32(&c, "vocab_size", 2, 1, UINT32_MAX);
-    r->start = hg_hfconfig_u32(&c, "decoder_start_token_id", 0, 0, UINT32_MAX);
-    if (r->start >= r->vocab) r->start = 0;
-    hg_hfconfig_deinit(&c);
-}
-
 /* reference.json of the repository; NULL when there is none. */
 static hangar_code read_reference(hg_report *r, hg_json **out, hangar_err *err)
 {
@@ -119,44 +108,17 @@ static hangar_code read_reference(hg_report *r, hg_json **out, hangar_err *err)
     return hg_wrap(err, code, "reference.json");
 }
 
-/* How models of a task are run. */
-typedef struct report_kind {
-    const char *task;
-    hangar_code (*run)(hg_report *r, const hg_jval *reference, hangar_err *err);
-} report_kind;
-
-static const report_kind kinds[] = {{"automatic-speech-recognition", hg_report_whisper},
-                                    {"feature-extraction", hg_report_encoder},
-                                    {"fill-mask", hg_report_encoder},
-                                    {"question-answering", hg_report_encoder},
-                                    {"text-classification", hg_report_encoder},
-                                    {"token-classification", hg_report_encoder}};
-
-/* NULL for a model of raw sound, which shares its tasks with models of texts and of spectrograms, and for a task that is not listed. */
-static const report_kind *kind_of(const hg_report *r, const char *task)
-{
-    hg_or_tensor sound;
-    if (hg_or_port(&r->session, "model", "inputs", "input_values", &sound)) return NULL;
-    for (size_t i = 0; i < HG_LEN(kinds); i++) {
-        if (strcmp(kinds[i].task, task) == 0) return &kinds[i];
-    }
-    return NULL;
-}
-
 /* Whatever needs a running model. */
-static hangar_code run_checks(hg_report *r, hangar_err *err)
+static hangar_code run_checks(hg_report *r, hg_or_session *s, hangar_err *err)
 {
     HG_AUTO(hg_json_auto_free) hg_json *reference = NULL;
-    hangar_code code = read_reference(r, &reference, err);
+    hangar_code code = hg_proof_facts_read(r->snap, s, &r->facts, err);
+    if (code == HANGAR_OK) code = read_reference(r, &reference, err);
+    if (code == HANGAR_OK) code = hg_report_self(r, s, err);
+    if (code == HANGAR_OK && reference && !r->layers)
+        code = hg_report_json(r, s, hg_json_root(reference), err);
     if (code != HANGAR_OK) return code;
-    const hg_jval *root = reference ? hg_json_root(reference) : NULL;
-    r->reference = -1;
-    const report_kind *kind = kind_of(r, hg_artifact_task(r->artifact));
-    if (!kind) return HANGAR_OK;
-    code = kind->run(r, root, err);
-    if (code != HANGAR_OK) return code;
-    hg_report_add(r, "finite", r->not_finite == 0, (double)r->not_finite, 0, "of %zu numbers", r->numbers);
-    return HANGAR_OK;
+    return r->form->drift > 0 ? hg_report_drift(r, s, err) : hg_report_independent(r, s, err);
 }
 
 /* A session could not be made, or a run broke: that is what the report says, unless it was cancelled or a matter of this machine. */
@@ -173,23 +135,42 @@ static hangar_code as_line(hg_report *r, const char *name, hangar_code code, con
     return HANGAR_OK;
 }
 
-static hangar_code all_checks(hg_report *r, hangar_job *job, hangar_err *err)
+/* A model that is larger than memory is proved by its first layers. */
+static hangar_code run_probe(hg_report *r, uint64_t need, uint64_t have, hangar_err *err)
+{
+    hg_probe probe;
+    r->layers = PROBE_LAYERS;
+    hg_report_skip(r, "load", "it needs %.1f GB of memory, %.1f GB are free: the first %u layers are checked",
+                   (double)need / 1e9, (double)have / 1e9, r->layers);
+    hangar_code code = hg_probe_open(r, r->form, r->layers, &probe, err);
+    if (code != HANGAR_OK) return code;
+    code = run_checks(r, &probe.session, err);
+    hg_probe_close(&probe);
+    return code;
+}
+
+static hangar_code all_checks(hg_report *r, hangar_err *err)
 {
     hangar_err why = {0};
+    hg_or_session session;
     hangar_code code = HANGAR_OK;
-    hg_job_phase(job, "checking structure");
+    hg_job_phase(r->job, "checking structure");
     for (size_t i = 0; code == HANGAR_OK && i < r->artifact->graph_count; i++)
         code = check_file(r, &r->artifact->graphs[i], err);
     if (code != HANGAR_OK || r->failed) return code; /* a graph that is not sound does not go to the engine */
-    hg_job_phase(job, "loading");
+    hg_job_phase(r->job, "loading");
     double start = hg_now();
-    code = hg_or_open(r->h, r->artifact, job, &r->session, &why);
+    /* A form is compared with the original, which takes its own share of memory. */
+    uint64_t need = hg_report_memory(r->artifact), have = hg_usable_memory();
+    uint64_t most = r->form->drift > 0 ? need * 8 : need;
+    if (have && most > have / 10 * 7) return as_line(r, "run", run_probe(r, need, have, &why), &why, err);
+    code = hg_or_open(r->h, r->artifact, r->job, &session, &why);
     if (code != HANGAR_OK) return as_line(r, "load", code, &why, err);
     hg_report_add(r, "load", true, hg_now() - start, HG_REPORT_NONE,
                   "seconds until all graphs were ready, in a child");
-    hg_job_phase(job, "running");
-    code = as_line(r, "run", run_checks(r, &why), &why, err);
-    hg_or_close(&r->session);
+    hg_job_phase(r->job, "running");
+    code = as_line(r, "run", run_checks(r, &session, &why), &why, err);
+    hg_or_close(&session);
     return code;
 }
 
@@ -206,14 +187,16 @@ hangar_code hg_onnx_report(hangar *h, const hg_snapshot *snap, const hg_artifact
     double start = hg_now();
     HG_AUTO(hg_auto_free) char *text = NULL;
     HG_AUTO(hg_jw_auto_free) hg_jw *w = hg_jw_new();
-    hg_report r = {.h = h, .snap = snap, .artifact = artifact, .w = w};
+    hg_report r = {.h = h, .snap = snap, .artifact = artifact, .job = job, .w = w};
+    r.form = hg_form_get(hg_artifact_form(artifact));
+    if (!r.form) r.form = hg_form_at(0);
     if (!w) return hg_fail_memory(err);
     hg_jw_obj(w, NULL);
     hg_jw_text(w, "ref", ref);
     hg_jw_text(w, "commit", snap->commit);
+    hg_jw_text(w, "form", r.form->name);
     hg_jw_arr(w, "checks");
-    read_config(&r);
-    hangar_code code = all_checks(&r, job, err);
+    hangar_code code = all_checks(&r, err);
     if (code != HANGAR_OK) return code;
     hg_jw_end(w);
     hg_jw_bool(w, "ok", r.failed == 0);

@@ -80,10 +80,15 @@ double hg_report_worse(double a, double b)
     return isnan(a) || isnan(b) ? NAN : a > b ? a : b;
 }
 
-/* Keeps the largest difference. */
-void hg_report_compare(hg_report *r, const float *have, const float *want, size_t n)
+/* The largest difference over the scale. */
+double hg_report_scaled(const float *a, const float *b, size_t n)
 {
-    if (r->reference < 0) r->reference = 0;
-    for (size_t i = 0; i < n; i++)
-        r->reference = hg_report_worse(r->reference, fabs((double)have[i] - (double)want[i]));
+    double worst = 0, scale = 1;
+    for (size_t i = 0; i < n; i++) {
+        double d = fabs((double)a[i] - (double)b[i]);
+        if (!isfinite(d)) return NAN;
+        if (d > worst) worst = d;
+        if (fabs((double)b[i]) > scale) scale = fabs((double)b[i]);
+    }
+    return worst / scale;
 }

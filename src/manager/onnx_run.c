@@ -11,7 +11,14 @@
 static const struct {
     const char *name;
     size_t bytes;
-} types[] = {[HG_OR_F32] = {"F32", 4}, [HG_OR_I64] = {"I64", 8}, [HG_OR_BOOL] = {"BOOL", 1}};
+} types[] = {
+    [HG_OR_F32] = {"F32", 4}, [HG_OR_I64] = {"I64", 8}, [HG_OR_BOOL] = {"BOOL", 1}, [HG_OR_F16] = {"F16", 2}};
+
+/* Bytes of one number. */
+size_t hg_or_type_size(hg_or_type type)
+{
+    return types[type].bytes;
+}
 
 /* How many numbers a tensor has. */
 size_t hg_or_count(const hg_or_tensor *t)
@@ -145,13 +152,20 @@ hangar_code hg_or_run(hg_or_session *s, const char *graph, const hg_or_tensor *i
 /* Finds an output. */
 hangar_code hg_or_output(const hg_frame *answer, const char *name, hg_or_tensor *out, hangar_err *err)
 {
+    return hg_or_output_of(answer, name, HG_OR_F32, out, err);
+}
+
+/* The same of another type. */
+hangar_code hg_or_output_of(const hg_frame *answer, const char *name, hg_or_type type, hg_or_tensor *out,
+                            hangar_err *err)
+{
     const hg_jval *v = named(hg_json_get(hg_json_root(answer->doc), "outputs"), name);
     uint64_t offset = 0, bytes = 0, end = 0, need = 0;
     *out = (hg_or_tensor){.name = name};
-    bool ok = v && read_type(v, &out->type) && out->type == HG_OR_F32 && read_shape(v, out) &&
+    bool ok = v && read_type(v, &out->type) && out->type == type && read_shape(v, out) &&
               hg_json_u64(hg_json_get(v, "offset"), &offset) &&
               hg_json_u64(hg_json_get(v, "bytes"), &bytes) && hg_add(offset, bytes, &end) &&
-              end <= answer->bin_len && hg_mul(hg_or_count(out), 4, &need) && need == bytes &&
+              end <= answer->bin_len && hg_mul(hg_or_count(out), types[type].bytes, &need) && need == bytes &&
               offset % 4 == 0;
     if (!ok) return hg_fail(err, HANGAR_E_ENGINE, "the runner's answer has no proper output %s", name);
     out->data = bytes ? answer->bin + offset : NULL;

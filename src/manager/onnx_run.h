@@ -10,7 +10,9 @@
 #define HG_OR_RANK_MAX   8
 #define HG_OR_INPUTS_MAX 256
 
-typedef enum hg_or_type { HG_OR_F32, HG_OR_I64, HG_OR_BOOL } hg_or_type;
+typedef enum hg_or_type { HG_OR_F32, HG_OR_I64, HG_OR_BOOL, HG_OR_F16 } hg_or_type;
+/* Bytes of one number. */
+size_t hg_or_type_size(hg_or_type type);
 
 /* Numbers with a shape. An output's data are the answer's own. */
 typedef struct hg_or_tensor {
@@ -43,5 +45,8 @@ hangar_code hg_or_run(hg_or_session *s, const char *graph, const hg_or_tensor *i
                       hg_frame *answer, hangar_err *err);
 /* An output of the answer; ENGINE when it is missing, not of type F32, or does not fit the answer's bytes. */
 hangar_code hg_or_output(const hg_frame *answer, const char *name, hg_or_tensor *out, hangar_err *err);
+/* The same of another type. */
+hangar_code hg_or_output_of(const hg_frame *answer, const char *name, hg_or_type type, hg_or_tensor *out,
+                            hangar_err *err);
 
 #endif
