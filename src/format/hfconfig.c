@@ -173,8 +173,11 @@ const char *hg_hfconfig_text(hg_hfconfig *c, const char *key, const char *def)
 /* The model's class. */
 const char *hg_hfconfig_class(hg_hfconfig *c)
 {
-    remember(c, "architectures");
-    return hg_json_text(hg_json_at(hg_json_get(c->root, "architectures"), 0));
+    const hg_jval *list = value(c, "architectures");
+    if (!list || (hg_json_is_array(list) && hg_json_len(list) == 0)) return NULL;
+    const char *name = hg_json_is_array(list) ? hg_json_text(hg_json_at(list, 0)) : NULL;
+    if (!name) hg_hfconfig_wrong(c, HANGAR_E_INVALID, "architectures is not a list of names");
+    return name;
 }
 
 /* The value as it stands in the file, shortened, for a message. */

@@ -50,7 +50,7 @@ double hg_hfconfig_f64(hg_hfconfig *c, const char *key, double def, double min, 
 bool hg_hfconfig_bool(hg_hfconfig *c, const char *key, bool def);
 /* A text, borrowed; `def` (may be NULL) when missing or null. */
 const char *hg_hfconfig_text(hg_hfconfig *c, const char *key, const char *def);
-/* The first entry of "architectures" ("BertForMaskedLM"); NULL when there is none. */
+/* The first entry of "architectures" ("BertForMaskedLM"); NULL when there is none, or when it is no list of names (then INVALID sticks). */
 const char *hg_hfconfig_class(hg_hfconfig *c);
 /* Keys that this architecture keeps for training or for another task: NULL-terminated literals. */
 void hg_hfconfig_ignore(hg_hfconfig *c, const char *const *keys);

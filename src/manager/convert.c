@@ -178,6 +178,16 @@ static hangar_code make(hangar *h, const hg_convert_spec *spec, const char *ref,
     return code;
 }
 
+/* Takes a stage away, with the folders of hangar's own above it that have nothing else. */
+static void drop(const char *stage, const hg_convert_spec *spec)
+{
+    (void)hg_rm_tree(stage, NULL);
+    if (spec->for_others) return; /* what is above belongs to the person */
+    HG_AUTO(hg_auto_free) char *commit = hg_path_dir(stage);
+    HG_AUTO(hg_auto_free) char *repo = commit ? hg_path_dir(commit) : NULL;
+    if (repo && rmdir(commit) == 0) (void)rmdir(repo);
+}
+
 /* Converts, proves, shows. */
 hangar_code hg_onnx_convert(hangar *h, const hg_snapshot *snap, const char *ref,
                             const hangar_convert_options *options, hangar_job *job, char **out_json,
@@ -202,7 +212,7 @@ hangar_code hg_onnx_convert(hangar *h, const hg_snapshot *snap, const char *ref,
     code = make(h, &spec, ref, stage, options->place, job, &built, &report, err);
     if (code == HANGAR_OK) code = hg_job_check(job, err);
     if (code == HANGAR_OK) code = hg_stage_commit(stage, target, !options->out, err);
-    if (code != HANGAR_OK) (void)hg_rm_tree(stage, NULL);
+    if (code != HANGAR_OK) drop(stage, &spec);
     if (report) (void)!hg_json_parse(hg_str_of(report), NULL, &proof, NULL);
     if (out_json && (code == HANGAR_OK || (code == HANGAR_E_INTEGRITY && proof))) {
         hangar_code told = answer(ref, &spec, target, &built, proof, hg_now() - start, out_json,

@@ -44,6 +44,9 @@ const hg_proof_array *hg_proof_output_get(const hg_proof_output *o,
 hangar_code hg_proof_run(hg_or_session *s, const hg_ref_input *in, const size_t *pieces, hg_proof_output *out,
                          hangar_err *err);
 
+/* Positions [batch][length] as transformers makes them for a decoder: the number of real tokens before; 1 where there is padding. The caller's. */
+int64_t *hg_proof_positions(const hg_ref_input *in);
+
 /* What config.json says of a model's inputs. */
 typedef struct hg_proof_facts {
     uint64_t vocab, pad, start; /* start: the decoder's first token */

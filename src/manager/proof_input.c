@@ -182,6 +182,8 @@ static bool fill_model(const hg_or_session *s, const hg_proof_facts *f, size_t f
         in->length = length;
         if (!fill_tokens(i, f, first, rows, length, f->left, &in->ids, &in->mask)) return false;
         if (!wants(s, "model", "attention_mask")) in->mask = NULL;
+        /* What some models make of padding by themselves is another thing: both sides are told. */
+        if (f->left && !(in->positions = hg_proof_input_own(i, hg_proof_positions(in)))) return false;
     }
     if (wants(s, "model", "pixel_values")) {
         in->channels = f->channels;

@@ -193,8 +193,8 @@ static int64_t *columns(const int64_t *from, size_t batch, size_t length, size_t
     return to;
 }
 
-/* Positions as transformers makes them: the number of real tokens before; 1 where there is padding. The caller's. */
-static int64_t *positions_of(const hg_ref_input *in)
+/* The number of real tokens before each. */
+int64_t *hg_proof_positions(const hg_ref_input *in)
 {
     int64_t *to = hg_calloc(in->batch * in->length, sizeof *to);
     for (size_t b = 0; to && b < in->batch; b++) {
@@ -234,7 +234,7 @@ static hangar_code decode_piece(decoding *d, size_t first, size_t n, hangar_err 
     const hg_ref_input *in = d->in;
     size_t seen = first + n, count = in->batch * in->length;
     HG_AUTO(hg_auto_free) int64_t *ones = hg_calloc(count + in->batch * in->source_length + 1, sizeof *ones);
-    HG_AUTO(hg_auto_free) int64_t *all = positions_of(in);
+    HG_AUTO(hg_auto_free) int64_t *all = hg_proof_positions(in);
     HG_AUTO(hg_auto_free) int64_t *ids = columns(in->ids, in->batch, in->length, first, n);
     if (!ones || !all || !ids) return hg_fail_memory(err);
     for (size_t i = 0; i < count + in->batch * in->source_length; i++) ones[i] = 1;

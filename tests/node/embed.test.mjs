@@ -127,7 +127,10 @@ const toBf16 = (path) => {
 };
 
 test('a checkpoint of 16 bits loads too, with what its weights lost', () => {
-  const got = values(variant('bf16', (dir) => toBf16(join(dir, 'model.safetensors')))(ref.sentences[0].text));
+  const got = values(variant('bf16', (dir) => {
+    toBf16(join(dir, 'model.safetensors'));
+    rmSync(join(dir, 'reference.json')); // it is about the unrounded weights
+  })(ref.sentences[0].text));
   const error = far(got, ref.sentences[0].embedding);
   assert.ok(error < 2e-2 && error > 1e-6, `${error}`);
 });
