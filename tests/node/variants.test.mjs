@@ -8,6 +8,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ownHangar } from '../support/models.mjs';
 import { LIMIT, apart, configuration, floats, followFolder, fromItself, fromOther, fromReference, longs, open, reference } from '../support/vectors.mjs';
+import { bart, numbers, wav2vec2 } from '../support/plain.mjs';
 import { readWeights, writeWeights } from '../support/weights.mjs';
 
 const fixture = (name) => join(process.env.HANGAR_TOP, 'tests/fixtures/arch', name);
@@ -15,7 +16,6 @@ const own = ownHangar('variants');
 test.after(own.remove);
 let count = 0;
 
-const numbers = ({ data }) => Array.from({ length: data.length / 4 }, (_, i) => data.readFloatLE(4 * i));
 const tensor = (shape, list) => {
   const data = Buffer.alloc(4 * list.length);
   list.forEach((value, i) => data.writeFloatLE(value, 4 * i));
@@ -352,3 +352,89 @@ test('wav2vec2: two sounds at once give what each gives alone', async () => {
   assert.ok(apart(both.logits.data.slice(both.logits.data.length / 2), alone.logits.data).value < 1e-5);
   await model.release();
 });
+
+// ---- against the equations in double precision ----
+
+// Numbers that look random and are the same in each run.
+const noise = (shape, seed, size = 1, around = 0) => {
+  let state = seed;
+  const next = () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 31 - 1;
+  };
+  return tensor(shape, Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => around + size * next()));
+};
+const addNorm = (tensors, name, width, seed) => {
+  tensors.set(`${name}.weight`, noise([width], seed, 0.3, 1));
+  tensors.set(`${name}.bias`, noise([width], seed + 1, 0.3));
+};
+
+// A variant's configuration and tensors again, for the equations.
+const parts = (name, change) => {
+  const config = configuration(fixture(name)), { tensors } = readWeights(join(fixture(name), 'model.safetensors'));
+  change(config, tensors);
+  return { config, tensors };
+};
+
+const sounds = {
+  'as the fixture is': () => {},
+  'a stable layer norm': (config) => { config.do_stable_layer_norm = true; },
+  'norms over channels, with biases': (config, tensors) => {
+    config.feat_extract_norm = 'layer';
+    config.conv_bias = true;
+    config.conv_dim.forEach((width, i) => {
+      addNorm(tensors, `wav2vec2.feature_extractor.conv_layers.${i}.layer_norm`, width, 7 * i);
+      tensors.set(`wav2vec2.feature_extractor.conv_layers.${i}.conv.bias`, noise([width], 100 + i, 0.2));
+    });
+  },
+  'all of that, an odd kernel, other widths and steps': (config, tensors) => {
+    sounds['a stable layer norm'](config, tensors);
+    Object.assign(config, { conv_dim: [8, 24, 16], conv_kernel: [10, 4, 5], conv_stride: [5, 4, 3], num_feat_extract_layers: 3, num_conv_pos_embeddings: 7, num_conv_pos_embedding_groups: 2 });
+    for (const name of [...tensors.keys()]) if (/feature_extractor|feature_projection|pos_conv_embed/.test(name)) tensors.delete(name);
+    config.conv_dim.forEach((width, i) => tensors.set(`wav2vec2.feature_extractor.conv_layers.${i}.conv.weight`, noise([width, i ? config.conv_dim[i - 1] : 1, config.conv_kernel[i]], 200 + i, 0.4)));
+    sounds['norms over channels, with biases'](config, tensors);
+    addNorm(tensors, 'wav2vec2.feature_projection.layer_norm', 16, 300);
+    tensors.set('wav2vec2.feature_projection.projection.weight', noise([64, 16], 301, 0.3));
+    tensors.set('wav2vec2.feature_projection.projection.bias', noise([64], 302, 0.3));
+    const conv = 'wav2vec2.encoder.pos_conv_embed.conv.';
+    tensors.set(`${conv}bias`, noise([64], 303, 0.3));
+    tensors.set(`${conv}parametrizations.weight.original0`, noise([1, 1, 7], 304, 1, 2));
+    tensors.set(`${conv}parametrizations.weight.original1`, noise([64, 32, 7], 305, 0.2));
+  },
+};
+for (const [what, change] of Object.entries(sounds)) {
+  for (const style of ['fused', 'portable']) {
+    test(`wav2vec2 by its equations: ${what} (${style})`, async () => {
+      const { config, tensors } = parts('wav2vec2', change), { out } = variant('wav2vec2', change, '--style', style);
+      const { shape, data } = reference(fixture('wav2vec2')).cases[0].inputs.input_values;
+      const want = wav2vec2(tensors, config, data), model = await open(out, 'model');
+      const { logits } = await model.run({ input_values: floats(data, shape) });
+      assert.deepEqual(logits.dims, [1, want.length, want[0].length]);
+      const far = apart(logits.data, want.flat());
+      assert.ok(far.value <= LIMIT, `${far.value}`);
+      if (what.startsWith('as')) assert.ok(apart(want.flat(), reference(fixture('wav2vec2')).cases[0].outputs.logits.data).value <= LIMIT);
+      await model.release();
+    });
+  }
+}
+
+const texts = {
+  'as the fixture is': () => {},
+  'as mBART, scaled': (config, tensors) => {
+    Object.assign(config, { model_type: 'mbart', architectures: ['MBartForConditionalGeneration'], scale_embedding: true });
+    for (const side of ['encoder', 'decoder']) addNorm(tensors, `model.${side}.layer_norm`, config.d_model, side.charCodeAt(0));
+  },
+  'heads and layers of different count': (config, tensors) => {
+    Object.assign(config, { encoder_attention_heads: 8, decoder_attention_heads: 2, encoder_layers: 1, normalize_before: false, normalize_embedding: true, extra_pos_embeddings: 2 });
+    tensors.set('final_logits_bias', noise([1, config.vocab_size], 5));
+  },
+};
+for (const [what, change] of Object.entries(texts)) {
+  const want = ({ cases: [{ inputs }], ...rest }) => {
+    const { config, tensors } = parts('bart', change), [rows, width] = inputs.input_ids.shape, [, length] = inputs.decoder_input_ids.shape;
+    const row = ({ data }, i, n) => data.slice(i * n, (i + 1) * n);
+    const data = Array.from({ length: rows }, (_, i) => bart(tensors, config, row(inputs.input_ids, i, width), row(inputs.attention_mask, i, width), row(inputs.decoder_input_ids, i, length))).flat(2);
+    return { ...rest, cases: [{ inputs, outputs: { logits: { shape: [rows, length, config.vocab_size], data } } }] };
+  };
+  same(`by its equations: ${what}`, 'bart', change, want(reference(fixture('bart'))));
+}
