@@ -24,7 +24,7 @@ static void read_window(hg_decoder *d, hg_hfconfig *c)
 /* Frequencies of layers without a window, which may be scaled for long texts, and of those with one. */
 static void read_positions(hg_decoder *d, hg_hfconfig *c)
 {
-    double near = hg_hfconfig_f64(c, "rope_local_base_freq", 10000, 1e-6, 1e18);
+    double near = hg_hfconfig_f64(c, "rope_local_base_freq", 10000, 1.001, 1e18);
     const hg_rope_defaults whole = {1000000, 1, d->head_dim, d->positions},
                            local = {near, 1, d->head_dim, d->positions};
     if (c->wrong.code != HANGAR_OK) return;

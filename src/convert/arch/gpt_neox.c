@@ -49,7 +49,7 @@ static hangar_code build(hg_build *b, hangar_err *err)
 {
     neox m = {.d = {.mlp_bias = true, .layer_norm = true}};
     hg_hfconfig *c = b->config;
-    double theta = hg_hfconfig_f64(c, "rotary_emb_base", 10000, 1e-6, 1e18);
+    double theta = hg_hfconfig_f64(c, "rotary_emb_base", 10000, 1.001, 1e18);
     double part = hg_hfconfig_f64(c, "rotary_pct", 0.25, 1e-6, 1);
     hg_decoder_read(&m.d, b,
                     &(hg_decoder_defaults){.cls = "GPTNeoXForCausalLM",

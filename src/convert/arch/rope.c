@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TWO_PI 6.283185307179586
+#define TWO_PI    6.283185307179586
+#define THETA_MIN 1.001 /* at 1 nothing is slower than anything else */
 
 /* ---- config.json ---- */
 
@@ -87,7 +88,7 @@ static void read_kind(hg_rope *r, hg_hfconfig *c)
 {
     static const char *const others[] = {"finetuned", NULL};
     kind_of(r, c);
-    r->theta = hg_hfconfig_f64(c, "rope_theta", r->theta, 1e-6, 1e18);
+    r->theta = hg_hfconfig_f64(c, "rope_theta", r->theta, THETA_MIN, 1e18);
     r->partial = hg_hfconfig_f64(c, "partial_rotary_factor", r->partial, 1e-6, 1);
     r->trained = hg_hfconfig_f64(c, "original_max_position_embeddings", r->trained, 1, 1e12);
     r->dim = (uint32_t)(r->head_dim * r->partial);
@@ -121,7 +122,7 @@ static hg_rope from(const hg_rope_defaults *def)
 static void read_old(hg_rope *r, hg_hfconfig *c)
 {
     hg_hfconfig sub;
-    r->theta = hg_hfconfig_f64(c, "rope_theta", r->theta, 1e-6, 1e18);
+    r->theta = hg_hfconfig_f64(c, "rope_theta", r->theta, THETA_MIN, 1e18);
     hg_hfconfig_enter(c, "rope_scaling", &sub);
     read_kind(r, &sub);
     hg_hfconfig_leave(c, &sub);
