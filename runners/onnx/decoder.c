@@ -88,7 +88,8 @@ static hangar_code know_input(hg_decoder *d, const hg_port *port, hangar_err *er
     for (size_t i = 0; i < HG_LEN(inputs); i++)
         if (hg_streq(port->name, inputs[i].name)) {
             *inputs[i].wanted = true;
-            if (port->type == inputs[i].type) return HANGAR_OK;
+            bool half = port->type == F16 && inputs[i].type == F32; /* of a model in 16 bits */
+            if (port->type == inputs[i].type || half) return HANGAR_OK;
             return hg_fail(err, HANGAR_E_UNSUPPORTED, "the decoder's input \"%s\" is %s, wanted %s",
                            port->name, hg_type_name(port->type), hg_type_name(inputs[i].type));
         }

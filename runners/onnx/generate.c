@@ -283,8 +283,12 @@ static hangar_code encode(run *r, hg_graph *encoder, hangar_err *err)
     hg_writer *w = r->w;
     int64_t dims[2] = {1, (int64_t)r->prompt.count}, got[HG_ONNX_RANK_MAX];
     const char *names[2] = {"input_ids", "attention_mask"}, *const out[1] = {"last_hidden_state"};
-    if (!hg_port_get(&encoder->outs, out[0]))
-        return hg_fail(err, HANGAR_E_UNSUPPORTED, "graph %s has no last_hidden_state", encoder->name);
+    const hg_port *given = hg_port_get(&encoder->outs, out[0]), *taken;
+    if (!given) return hg_fail(err, HANGAR_E_UNSUPPORTED, "graph %s has no last_hidden_state", encoder->name);
+    taken = hg_port_get(&r->w->graph->ins, "encoder_hidden_states");
+    if (taken && taken->type != given->type)
+        return hg_fail(err, HANGAR_E_INVALID, "the encoder gives %s and the decoder wants %s",
+                       hg_type_name(given->type), hg_type_name(taken->type));
     void *ones = NULL;
     const void *data = NULL;
     OrtValue *ids = NULL;
@@ -305,8 +309,7 @@ static hangar_code encode(run *r, hg_graph *encoder, hangar_err *err)
                              encoder->name, err);
         if (code != HANGAR_OK && hg_wire_pending(o->fd)) code = hg_fail(err, HANGAR_E_CANCELLED, "cancelled");
     }
-    if (code == HANGAR_OK)
-        code = hg_tensor_view(o, w->hidden, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, 3, &data, got, err);
+    if (code == HANGAR_OK) code = hg_tensor_view(o, w->hidden, given->type, 3, &data, got, err);
     hg_value_free(o, &ids);
     return code;
 }

@@ -18,8 +18,8 @@ const VOCAB = 32;
 const ints = (...data) => ({ type: 'I64', shape: [data.length], data });
 const float = (x) => ({ type: 'F32', shape: [], data: [x] });
 
-// The nodes of a decoder. `type`: of cache and logits; `hidden`: beside an encoder; `slow`: products of large matrices before the logits.
-function decoder({ type = 'F32', hidden = false, slow = 0, wrong = null, decoderName = '' } = {}) {
+// The nodes of a decoder. `type`: of cache and logits; `hidden`: beside an encoder, the type of its output; `slow`: products of large matrices before the logits.
+function decoder({ type = 'F32', hidden = '', slow = 0, wrong = null, decoderName = '' } = {}) {
   const f16 = type === 'F16', cache = (n, what) => `${n}.0.${decoderName}${what}`;
   const nodes = [], to = (x, out, t) => (nodes.push(['Cast', [x], [out], { to: t === 'F16' ? 10 : 1 }]), out);
   const side = (what, source) => {
@@ -39,7 +39,7 @@ function decoder({ type = 'F32', hidden = false, slow = 0, wrong = null, decoder
   if (hidden) {
     // twice the sum of what the encoder gave, where its mask is 1
     to('encoder_attention_mask', 'mask_f', 'F32');
-    nodes.push(['ReduceSum', ['encoder_hidden_states', 'axis2'], ['hidden_s'], { keepdims: 0 }], ['Mul', ['hidden_s', 'mask_f'], ['hidden_m']]);
+    nodes.push(['ReduceSum', [to('encoder_hidden_states', 'hidden_f', 'F32'), 'axis2'], ['hidden_s'], { keepdims: 0 }], ['Mul', ['hidden_s', 'mask_f'], ['hidden_m']]);
     nodes.push(['ReduceSum', ['hidden_m'], ['hidden_t'], { keepdims: 0 }], ['Mul', ['hidden_t', 'two'], ['extra']]);
   } else {
     // 7 for each place that the mask has too many
@@ -74,7 +74,7 @@ function decoder({ type = 'F32', hidden = false, slow = 0, wrong = null, decoder
     inputs: [
       ['input_ids', 'I64', ['batch_size', 'sequence_length']],
       ...(hidden
-        ? [['encoder_hidden_states', 'F32', ['batch_size', 'encoder_sequence_length', 4]], ['encoder_attention_mask', 'I64', ['batch_size', 'encoder_sequence_length']]]
+        ? [['encoder_hidden_states', hidden, ['batch_size', 'encoder_sequence_length', 4]], ['encoder_attention_mask', 'I64', ['batch_size', 'encoder_sequence_length']]]
         : [['attention_mask', 'I64', ['batch_size', 'total_sequence_length']], ['position_ids', 'I64', ['batch_size', 'sequence_length']]]),
       ...caches.map((c) => [cache('past_key_values', c), type, shape('past_sequence_length')]),
     ],
@@ -83,11 +83,12 @@ function decoder({ type = 'F32', hidden = false, slow = 0, wrong = null, decoder
 }
 
 // last_hidden_state[t] = [id, 0, 0, 0] of the encoder's tokens.
-const encoder = () => model({
-  nodes: [['Cast', ['input_ids'], ['f'], { to: 1 }], ['Unsqueeze', ['f', 'last'], ['column']], ['Mul', ['column', 'first'], ['last_hidden_state']]],
+const encoder = (type = 'F32') => model({
+  nodes: [['Cast', ['input_ids'], ['f'], { to: 1 }], ['Unsqueeze', ['f', 'last'], ['column']], ['Mul', ['column', 'first'], ['whole']],
+    ['Cast', ['whole'], ['last_hidden_state'], { to: type === 'F16' ? 10 : 1 }]],
   constants: { last: ints(-1), first: { type: 'F32', shape: [4], data: [1, 0, 0, 0] } },
   inputs: [['input_ids', 'I64', ['batch_size', 'sequence_length']], ['attention_mask', 'I64', ['batch_size', 'sequence_length']]],
-  outputs: [['last_hidden_state', 'F32', ['batch_size', 'sequence_length', 4]]],
+  outputs: [['last_hidden_state', type, ['batch_size', 'sequence_length', 4]]],
 });
 
 // What greedy decoding must give, token by token.
@@ -293,7 +294,7 @@ test('graphs and texts that do not fit', async () => {
 });
 
 test('beside an encoder', async () => {
-  const graphs = { encoder_model: encoder(), decoder_model_merged: decoder({ hidden: true, decoderName: 'decoder.' }) };
+  const graphs = { encoder_model: encoder(), decoder_model_merged: decoder({ hidden: 'F32', decoderName: 'decoder.' }) };
   const answer = (prompt, start, count, first = []) => {
     const all = [start], made = [];
     while (made.length < count) {
@@ -316,5 +317,13 @@ test('beside an encoder', async () => {
   await runner.end();
   runner = await started(graphs);
   await fails(runner, { ids }, 'UNSUPPORTED', /decoder_start_token_id/);
+  await runner.end();
+  // what goes from one to the other may have 16 bits, if both say so
+  const half = decoder({ type: 'F16', hidden: 'F16', decoderName: 'decoder.' }), config = { 'config.json': { decoder_start_token_id: 6 } };
+  runner = await started({ encoder_model: encoder('F16'), decoder_model_merged: half }, config);
+  assert.deepEqual((await generate(runner, { ids, max_tokens: 15 })).done.tokens, answer(ids, 6, 15));
+  await runner.end();
+  runner = await started({ encoder_model: encoder(), decoder_model_merged: half }, config);
+  await fails(runner, { ids }, 'INVALID', /gives F32 and the decoder wants F16/);
   await runner.end();
 });
