@@ -5,7 +5,9 @@
 import test from 'node:test';
 import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { createRequire } from 'node:module';
+import { basename, dirname, join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { ownHangar } from '../support/models.mjs';
 import { LIMIT, apart, configuration, floats, followFolder, fromItself, fromOther, fromReference, longs, open, reference } from '../support/vectors.mjs';
 import { bart, numbers, wav2vec2 } from '../support/plain.mjs';
@@ -300,6 +302,23 @@ for (const name of ['clip', 'siglip']) {
       }
     }
     await model.release();
+  });
+}
+
+for (const [name, kinds] of [['clip', ['CLIPTextModelWithProjection', 'CLIPVisionModelWithProjection']], ['siglip', ['SiglipTextModel', 'SiglipVisionModel']]]) {
+  test(`${name}: each half alone in transformers.js`, async () => {
+    const library = await import(pathToFileURL(createRequire(join(process.env.HANGAR_TOP, 'tests/')).resolve('@huggingface/transformers')));
+    const { out } = variant(name, () => {});
+    const { inputs: { input_ids: ids, pixel_values: pixels }, outputs } = reference(fixture(name)).cases[0];
+    Object.assign(library.env, { allowRemoteModels: false, localModelPath: dirname(out) });
+    const [text, vision] = await Promise.all(kinds.map((kind) => library[kind].from_pretrained(basename(out), { dtype: 'fp32' })));
+    const word = (list) => new library.Tensor('int64', BigInt64Array.from(list, BigInt), ids.shape);
+    const t = await text({ input_ids: word(ids.data), attention_mask: word(ids.data.map(() => 1)) });
+    const v = await vision({ pixel_values: new library.Tensor('float32', Float32Array.from(pixels.data), pixels.shape) });
+    assert.ok(apart(unit([...(t.text_embeds ?? t.pooler_output).data]), outputs.text_embeds.data).value < LIMIT);
+    assert.ok(apart(unit([...(v.image_embeds ?? v.pooler_output).data]), outputs.image_embeds.data).value < LIMIT);
+    await text.dispose();
+    await vision.dispose();
   });
 }
 

@@ -32,6 +32,11 @@ static void test_ports(void **state)
          "model: " IDS " " MASK " " PIXELS("image_batch_size") " -> " PAIRS("32")
              HIDDEN(IDS " " MASK, "17", "text_embeds[text_batch_size,32] ",
                     "image_embeds[image_batch_size,32] ")},
+        {{"clip", "\"text_config\"", "\"text_config\": {\"hidden_size\": 7}, \"text_config_dict\"", NULL,
+          NULL},
+         "model: " IDS " " MASK " " PIXELS("image_batch_size") " -> " PAIRS("32")
+             HIDDEN(IDS " " MASK, "17", "text_embeds[text_batch_size,32] ",
+                    "image_embeds[image_batch_size,32] ")},
         {{"siglip", NULL, NULL, NULL, NULL},
          "model: " IDS " " PIXELS("image_batch_size") " -> " PAIRS("64") HIDDEN(IDS, "16", "", "")},
         {{"wav2vec2", NULL, NULL, NULL, NULL},
