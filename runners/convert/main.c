@@ -43,6 +43,17 @@ static void on_event(void *ctx, const hangar_event *event)
     if (hg_wire_pending(b->fd)) hangar_job_cancel(b->job); /* a CANCEL, or nobody is there any more */
 }
 
+/* Sanitizers take terabytes of addresses for themselves. */
+static bool limit_memory(void)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    return true;
+#else
+    const struct rlimit data = {HG_CONVERT_MEMORY_MAX, HG_CONVERT_MEMORY_MAX};
+    return setrlimit(RLIMIT_DATA, &data) == 0;
+#endif
+}
+
 /* Puts the cage on. */
 static hangar_code enter(builder *b, const hg_jval *load, hangar_err *err)
 {
@@ -55,9 +66,7 @@ static hangar_code enter(builder *b, const hg_jval *load, hangar_err *err)
     if (!stage || stage[0] != '/') return hg_fail(err, HANGAR_E_INVALID, "no stage is named");
     for (hg_json_iter it = hg_json_iter_of(read); hg_json_next(&it);)
         if (hg_json_text(it.val)) paths[count++] = hg_json_text(it.val);
-    const struct rlimit data = {HG_CONVERT_MEMORY_MAX, HG_CONVERT_MEMORY_MAX};
-    if (setrlimit(RLIMIT_DATA, &data) != 0)
-        return hg_fail(err, HANGAR_E_INTERNAL, "no limit of memory can be set");
+    if (!limit_memory()) return hg_fail(err, HANGAR_E_INTERNAL, "no limit of memory can be set");
     b->stage = hg_strdup(stage);
     if (!b->stage) return hg_fail_memory(err);
     return hg_sandbox_enter(&(hg_sandbox){.read_only = paths, .writable = writable}, &b->sandbox, err);
