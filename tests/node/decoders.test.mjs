@@ -63,5 +63,7 @@ for (const [number, name] of Object.keys(settings).entries()) {
     await must('convert', ref);
     const report = JSON.parse((await must('validate', ref, '--json')).trim().split('\n').at(-1));
     assert.ok(report.ok, JSON.stringify(report.checks.filter(({ ok }) => !ok)));
+    const second = report.checks.find((check) => check.name === 'independent');
+    assert.ok(second?.ok && second.value <= second.limit, `validate: ${JSON.stringify(second ?? report.checks.map((check) => check.name))}`);
   });
 }

@@ -91,6 +91,7 @@ static void read_kind(hg_rope *r, hg_hfconfig *c)
     r->theta = hg_hfconfig_f64(c, "rope_theta", r->theta, THETA_MIN, 1e18);
     r->partial = hg_hfconfig_f64(c, "partial_rotary_factor", r->partial, 1e-6, 1);
     r->trained = hg_hfconfig_f64(c, "original_max_position_embeddings", r->trained, 1, 1e12);
+    if (r->outer > 0) r->trained = r->outer;
     r->dim = (uint32_t)(r->head_dim * r->partial);
     if (r->dim < 2 || r->dim % 2 || r->dim > HG_ROPE_DIM_MAX)
         hg_hfconfig_wrong(c, HANGAR_E_UNSUPPORTED, "%u numbers of a head turn", r->dim);
@@ -118,32 +119,20 @@ static hg_rope from(const hg_rope_defaults *def)
                      .most = def->positions};
 }
 
-/* Reads the old spelling: single keys, and a dictionary if the model goes beyond the length of its first training. */
-static void read_old(hg_rope *r, hg_hfconfig *c)
-{
-    hg_hfconfig sub;
-    r->theta = hg_hfconfig_f64(c, "rope_theta", r->theta, THETA_MIN, 1e18);
-    hg_hfconfig_enter(c, "rope_scaling", &sub);
-    read_kind(r, &sub);
-    hg_hfconfig_leave(c, &sub);
-}
-
 /* Reads the rotary positions. */
 void hg_rope_read(hg_rope *r, hg_hfconfig *c, const hg_rope_defaults *def)
 {
     hg_hfconfig sub;
     *r = from(def);
     r->partial = hg_hfconfig_f64(c, "partial_rotary_factor", r->partial, 1e-6, 1);
-    r->trained = hg_hfconfig_f64(c, "original_max_position_embeddings", r->trained, 1, 1e12);
+    r->outer = hg_hfconfig_f64(c, "original_max_position_embeddings", 0, 1, 1e12);
+    r->theta = hg_hfconfig_f64(c, "rope_theta", r->theta, THETA_MIN, 1e18);
     hg_hfconfig_enter(c, "rope_parameters", &sub);
-    if (sub.root) {
-        read_kind(r, &sub);
-        hg_hfconfig_leave(c, &sub);
-        static const char *const both[] = {"rope_theta", "rope_scaling", NULL};
-        hg_hfconfig_ignore(c, both); /* the new spelling holds */
-    } else {
-        read_old(r, c);
-    }
+    if (sub.root)
+        hg_hfconfig_ignore(c, (const char *const[]){"rope_scaling", NULL}); /* the new spelling holds */
+    else hg_hfconfig_enter(c, "rope_scaling", &sub);
+    read_kind(r, &sub);
+    hg_hfconfig_leave(c, &sub);
 }
 
 /* Reads those of one type of layer. */
@@ -154,8 +143,10 @@ void hg_rope_read_of(hg_rope *r, hg_hfconfig *c, const char *type, const hg_rope
     hg_hfconfig_enter(c, "rope_parameters", &all);
     if (!all.root) {
         hg_hfconfig none = {0};
-        if (scaled) read_old(r, c);
-        else read_kind(r, &none);
+        if (scaled) r->theta = hg_hfconfig_f64(c, "rope_theta", r->theta, THETA_MIN, 1e18);
+        if (scaled) hg_hfconfig_enter(c, "rope_scaling", &none);
+        read_kind(r, &none);
+        hg_hfconfig_leave(c, &none);
         return;
     }
     if (!hg_json_get(all.root, type)) {

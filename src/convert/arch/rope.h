@@ -33,8 +33,9 @@ typedef struct hg_rope {
     uint32_t dim;      /* how many of a head's numbers turn */
     uint32_t head_dim; /* of all */
     double theta, partial, factor;
-    double trained;              /* original_max_position_embeddings, else max_position_embeddings */
-    double most;                 /* max_position_embeddings */
+    double trained; /* original_max_position_embeddings, else max_position_embeddings */
+    double outer; /* what the file says of `trained` beside the dictionary, which counts more; 0 = nothing */
+    double most;  /* max_position_embeddings */
     double low, high;            /* llama3 */
     double fast, slow;           /* yarn */
     double scale;                /* of cos and sin */
