@@ -83,4 +83,18 @@ static inline void ports_expect(const ports_change *c, const char *want)
     hg_snapshot_free(snap);
 }
 
+/* Whether the weights of a fixture are mapped from where they lie, or placed beside the graphs for the engine to work on. */
+static inline void ports_mapped(const char *fixture, bool mapped)
+{
+    hg_artifact *a = NULL;
+    hangar_err err = {0};
+    hg_snapshot *snap = kit_repo(ports_store, fixture, NULL, NULL, NULL, NULL);
+    if (kit_convert(ports_store, snap, NULL, HANGAR_PLACE_AUTO, NULL, &err) != HANGAR_OK)
+        fail_msg("%s", err.msg);
+    if (hg_artifact_open(ports_store, snap, NULL, &a, &err) != HANGAR_OK) fail_msg("%s", err.msg);
+    if (a->mapped != mapped) fail_msg("%s is %smapped", fixture, mapped ? "not " : "");
+    hg_artifact_free(a);
+    hg_snapshot_free(snap);
+}
+
 #endif

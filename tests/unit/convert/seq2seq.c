@@ -111,8 +111,19 @@ static void test_refusals(void **state)
     for (size_t i = 0; i < HG_LEN(bad); i++) ports_refuse(&bad[i].change, bad[i].code, bad[i].words);
 }
 
+/* Nothing in these graphs is computed from weights alone. */
+static void test_weights(void **state)
+{
+    (void)state;
+    ports_mapped("t5", true);
+    ports_mapped("bart", true);
+    ports_mapped("marian", true);
+    ports_mapped("whisper", true);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_ports), cmocka_unit_test(test_refusals)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_ports), cmocka_unit_test(test_refusals),
+                                       cmocka_unit_test(test_weights)};
     return cmocka_run_group_tests(tests, ports_open, ports_close);
 }

@@ -129,8 +129,19 @@ static void test_refusals(void **state)
     for (size_t i = 0; i < HG_LEN(bad); i++) ports_refuse(&bad[i].change, bad[i].code, bad[i].words);
 }
 
+/* The engine reorders the weights of convolutions over pictures, and makes that of the positions of sounds. */
+static void test_weights(void **state)
+{
+    (void)state;
+    ports_mapped("vit", false);
+    ports_mapped("clip", false);
+    ports_mapped("siglip", false);
+    ports_mapped("wav2vec2", false);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_ports), cmocka_unit_test(test_refusals)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_ports), cmocka_unit_test(test_refusals),
+                                       cmocka_unit_test(test_weights)};
     return cmocka_run_group_tests(tests, ports_open, ports_close);
 }
