@@ -60,6 +60,7 @@ static const family families[] = {
                .lm_decoder = "cls.predictions.decoder",
                .lm_bias = "cls.predictions.bias"}},
     {BERT_LIKE("roberta"), .base = "roberta.", .pad_count = true, ROBERTA_HEADS("roberta.")},
+    {BERT_LIKE("camembert"), .base = "roberta.", .pad_count = true, ROBERTA_HEADS("roberta.")},
     {BERT_LIKE("xlm-roberta"), .base = "roberta.", .pad_count = true, ROBERTA_HEADS("roberta.")},
     {.type = "mpnet",
      .base = "mpnet.",
