@@ -55,7 +55,10 @@ void hg_plain_masked_lm(hg_plain_state *r, const double *x, const hg_plain_heads
     (void)snprintf(bias, sizeof bias, "%s.bias", h->lm_decoder);
     bool tied = hg_plain_tied(r, true, h->words, head);
     hg_plain_mat w = hg_plain_matrix(r, "", tied ? h->words : head, h->vocab, h->hidden);
-    if (h->lm_bias && hg_plain_has(r, "", h->lm_bias)) (void)snprintf(bias, sizeof bias, "%s", h->lm_bias);
+    /* Tied, both names are one bias; else the decoder's own is what is added. */
+    bool own = !tied && hg_plain_has(r, "", bias);
+    if (!own && h->lm_bias && hg_plain_has(r, "", h->lm_bias))
+        (void)snprintf(bias, sizeof bias, "%s", h->lm_bias);
     const double *b = h->decoder_free ? NULL : hg_plain_vector(r, "", bias, h->vocab);
     hg_plain_give(r, "logits", hg_plain_linear(r, y, rows, w, b), 3, shape);
 }
