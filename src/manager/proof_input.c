@@ -62,6 +62,8 @@ hangar_code hg_proof_facts_read(const hg_snapshot *snap, const hg_or_session *s,
     const hg_jval *root = hg_json_root(doc);
     *out = (hg_proof_facts){.vocab = 2, .left = hg_proof_kind_of(s) == HG_PROOF_DECODER};
     (void)!number(root, "vocab_size", &out->vocab);
+    uint64_t other = out->vocab; /* Marian's decoder may know fewer tokens than its encoder */
+    if (number(root, "decoder_vocab_size", &other) && other < out->vocab) out->vocab = other;
     (void)!number(root, "pad_token_id", &out->pad);
     if (!number(root, "decoder_start_token_id", &out->start))
         (void)!number(root, "bos_token_id", &out->start);

@@ -116,8 +116,8 @@ same('with wider heads, the rest of which is nothing', 't5', (config, tensors) =
 });
 // sigmoid(1.702 a) a is quick_gelu(a).
 for (const [act, slope] of [['silu', 1], ['quick_gelu', 1.702]]) {
-  twins(`gated by sigmoid, which is ${act}`, 't5', (config) => Object.assign(config, { dense_act_fn: act, is_gated_act: false }), (config, tensors) => {
-    Object.assign(config, { dense_act_fn: 'sigmoid', is_gated_act: true });
+  twins(`gated by sigmoid, which is ${act}`, 't5', (config) => Object.assign(config, { feed_forward_proj: act, dense_act_fn: act }), (config, tensors) => {
+    Object.assign(config, { feed_forward_proj: 'gated-sigmoid', dense_act_fn: 'sigmoid', is_gated_act: true });
     for (const [name, t] of [...tensors]) {
       if (!name.endsWith('DenseReluDense.wi.weight')) continue;
       tensors.delete(name);

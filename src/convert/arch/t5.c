@@ -53,17 +53,18 @@ static void read_class(t5 *m, hg_build *b)
     if (!m->encoder_only) hg_hfconfig_wrong(b->config, HANGAR_E_UNSUPPORTED, "architectures: %s", name);
 }
 
-/* "relu", "gated-gelu" (which means gelu_new), "gated-silu". */
+/* "relu", "gated-gelu" (which means gelu_new), "gated-silu". The two newer keys are made of it; which wins when they say something else depends on
+ * the release of the original. */
 static void read_act(t5 *m, hg_hfconfig *c)
 {
     const char *proj = hg_hfconfig_text(c, "feed_forward_proj", "relu");
     m->gated = strncmp(proj, "gated-", 6) == 0;
     const char *act = m->gated ? proj + 6 : proj;
     if (m->gated && strcmp(act, "gelu") == 0) act = "gelu_new";
-    act = hg_hfconfig_text(c, "dense_act_fn", act);
-    m->gated = hg_hfconfig_bool(c, "is_gated_act", m->gated);
     if (!hg_act_parse(act, &m->act))
-        hg_hfconfig_wrong(c, HANGAR_E_UNSUPPORTED, "feed_forward_proj: %s (%s)", proj, act);
+        hg_hfconfig_wrong(c, HANGAR_E_UNSUPPORTED, "feed_forward_proj: %s", proj);
+    hg_hfconfig_only(c, "dense_act_fn", act);
+    hg_hfconfig_only_bool(c, "is_gated_act", m->gated);
 }
 
 static void read_config(t5 *m, hg_build *b, bool old)

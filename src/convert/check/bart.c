@@ -74,11 +74,13 @@ static void read(hg_plain_state *r, pass *p)
     hg_plain_refuse(r, "add_final_layer_norm");
 }
 
-/* The table of one stack: its own, or the shared one. */
+/* The table of one stack: its own, the shared one, or, in a file without either, that of the other stack. */
 static hg_plain_mat table_of(hg_plain_state *r, const pass *p, const stack *s)
 {
-    const char *at = hg_plain_has(r, s->at, "embed_tokens.weight") ? s->at : "model.";
-    return hg_plain_matrix(r, at, at == s->at ? "embed_tokens.weight" : "shared.weight", s->vocab, p->hidden);
+    const char *own = "embed_tokens.weight", *other = s == &p->encoder ? p->decoder.at : p->encoder.at;
+    if (hg_plain_has(r, s->at, own)) return hg_plain_matrix(r, s->at, own, s->vocab, p->hidden);
+    bool shared = hg_plain_has(r, "model.", "shared.weight") || !hg_plain_has(r, other, own);
+    return hg_plain_matrix(r, shared ? "model." : other, shared ? "shared.weight" : own, s->vocab, p->hidden);
 }
 
 /* x += P[position] */

@@ -17,7 +17,7 @@ typedef struct tower {
     const char *at, *layer; /* "vision_model.", "encoder.layers.%zu." */
     hg_plain_mha_names mha;
     const char *norm1, *norm2, *up, *down;
-    size_t batch, length, width, layers, heads, inner, patch;
+    size_t batch, length, width, layers, heads, inner, patch[2];
     hg_plain_act act;
     hg_plain_norm norm;
     bool causal;
@@ -58,6 +58,22 @@ typedef struct usual {
     const char *act;
 } usual;
 
+/* A number for height and width, or one for each. */
+static void read_pair(hg_plain_state *r, const char *key, int64_t def, size_t out[2])
+{
+    const hg_jval *v = hg_plain_key(r, key);
+    if (!hg_json_is_array(v)) {
+        out[0] = out[1] = hg_plain_int(r, key, def, 1);
+        return;
+    }
+    for (size_t i = 0; i < 2; i++) {
+        int64_t n = 0;
+        if (hg_json_len(v) != 2 || !hg_json_i64(hg_json_at(v, i), &n) || n < 1 || n > UINT16_MAX)
+            hg_plain_fail(r, HANGAR_E_INVALID, "config.json: %s is not one or two whole numbers", key);
+        out[i] = n >= 1 ? (size_t)n : 1;
+    }
+}
+
 static void read_tower(hg_plain_state *r, tower *t, const usual *u)
 {
     t->batch = r->in->batch;
@@ -65,7 +81,7 @@ static void read_tower(hg_plain_state *r, tower *t, const usual *u)
     t->layers = hg_plain_int(r, "num_hidden_layers", u->layers ? (int64_t)u->layers : HG_REF_NEEDED, 1);
     t->heads = hg_plain_int(r, "num_attention_heads", u->heads ? (int64_t)u->heads : HG_REF_NEEDED, 1);
     t->inner = hg_plain_int(r, "intermediate_size", u->inner ? (int64_t)u->inner : HG_REF_NEEDED, 1);
-    t->patch = hg_plain_int(r, "patch_size", (int64_t)u->patch, 1);
+    read_pair(r, "patch_size", (int64_t)u->patch, t->patch);
     t->act = hg_plain_act_key(r, "hidden_act", u->act);
     t->norm = (hg_plain_norm){.bias = true, .eps = hg_plain_real(r, "layer_norm_eps", u->eps)};
     if (t->width % t->heads) {
@@ -73,15 +89,15 @@ static void read_tower(hg_plain_state *r, tower *t, const usual *u)
     }
 }
 
-/* The squares of the picture as rows [batch * patches][channels * size * size]. */
-static double *squares(hg_plain_state *r, size_t size, size_t patches)
+/* The patches of the picture as rows [batch * patches][channels * height * width]. */
+static double *squares(hg_plain_state *r, const size_t size[2], size_t patches)
 {
     const hg_ref_input *in = r->in;
-    size_t across = in->width / size, all = in->channels * size * size;
+    size_t across = in->width / size[1], one = size[0] * size[1], all = in->channels * one;
     double *x = hg_plain_array_new(r, in->batch * patches, all);
     for (size_t i = 0; hg_plain_go(r) && i < in->batch * patches * all; i++) {
-        size_t n = i / all % patches, c = i % all / (size * size);
-        size_t row = n / across * size + i % (size * size) / size, column = n % across * size + i % size;
+        size_t n = i / all % patches, c = i % all / one;
+        size_t row = n / across * size[0] + i % one / size[1], column = n % across * size[1] + i % size[1];
         x[i] =
             (double)
                 in->pixels[((i / all / patches * in->channels + c) * in->height + row) * in->width + column];
@@ -94,17 +110,20 @@ static double *see(hg_plain_state *r, tower *t, const char *patch, bool bias, co
                    const char *places)
 {
     const hg_ref_input *in = r->in;
-    size_t side = hg_plain_int(r, "image_size", 224, 1), size = t->patch;
+    size_t side[2];
+    const size_t *size = t->patch;
+    read_pair(r, "image_size", 224, side);
     size_t channels = hg_plain_int(r, "num_channels", 3, 1), first = token ? 1 : 0, d = t->width;
-    if (!in->pixels || in->channels != channels || in->height != side || in->width != side || side < size) {
+    if (!in->pixels || in->channels != channels || in->height != side[0] || in->width != side[1] ||
+        side[0] < size[0] || side[1] < size[1]) {
         hg_plain_fail(r, HANGAR_E_USAGE, "the reference needs pixels of %zu channels and %zu x %zu", channels,
-                      side, side);
+                      side[0], side[1]);
         return NULL;
     }
-    size_t patches = (side / size) * (side / size);
+    size_t patches = (side[0] / size[0]) * (side[1] / size[1]);
     char name[HG_REF_NAME_MAX];
     (void)snprintf(name, sizeof name, "%s.weight", patch);
-    hg_plain_mat w = hg_plain_matrix(r, t->at, name, d, channels * size * size);
+    hg_plain_mat w = hg_plain_matrix(r, t->at, name, d, channels * size[0] * size[1]);
     (void)snprintf(name, sizeof name, "%s.bias", patch);
     const double *b = bias ? hg_plain_vector(r, t->at, name, d) : NULL;
     const double *y = hg_plain_linear(r, squares(r, size, patches), in->batch * patches, w, b);
