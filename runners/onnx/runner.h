@@ -109,6 +109,26 @@ double hg_audio_duration(const hg_audio *a);
 /* Up to `want` samples; fewer only at the end. LIMIT behind HG_ONNX_AUDIO_MAX. */
 hangar_code hg_audio_read(hg_audio *a, float *to, size_t want, size_t *out_got, hangar_err *err);
 
+/* stream.c: a sound in windows, for calls that listen */
+typedef struct hg_stream {
+    hg_onnx *o;
+    hg_audio *audio;
+    float *samples;      /* [0, filled) of the window that begins at `offset` samples of the file */
+    size_t room, filled; /* room: one window and one sample, to see whether more follows */
+    uint64_t offset;
+    bool ended;              /* nothing follows what is held */
+    double total, last_tick; /* seconds that the file claims; clock */
+} hg_stream;
+/* A sound of at most HG_ONNX_AUDIO_MAX seconds; windows of `window` samples. To be closed also after a failure. */
+hangar_code hg_stream_open(hg_stream *s, hg_onnx *o, int fd, size_t window, hangar_err *err);
+void hg_stream_close(hg_stream *s);
+/* Fills the window, and one sample more when there is one. */
+hangar_code hg_stream_fill(hg_stream *s, hangar_err *err);
+/* Moves on by `count` samples, at most as many as it holds. */
+void hg_stream_drop(hg_stream *s, size_t count);
+/* Between two steps: a sign of life, and whether hangar wants to end it (CANCELLED). ctx: the hg_stream. */
+hangar_code hg_stream_between(void *ctx, hangar_err *err);
+
 /* rules.c: which tokens may come next */
 typedef struct hg_rules {
     int64_t eos;
@@ -237,5 +257,9 @@ hangar_code hg_onnx_encode(hg_onnx *o, const hg_jval *call, const char *bin, siz
                            void **out_bin, size_t *out_len, hangar_err *err);
 /* The op "transcribe": sends PIECE and TICK on o->fd. audio: the file's descriptor. */
 hangar_code hg_onnx_transcribe(hg_onnx *o, const hg_jval *call, int audio, hg_jw **out_done, hangar_err *err);
+
+/* ctc.c */
+/* The op "ctc": sends PIECE and TICK on o->fd. audio: the file's descriptor. */
+hangar_code hg_onnx_ctc(hg_onnx *o, const hg_jval *call, int audio, hg_jw **out_done, hangar_err *err);
 
 #endif

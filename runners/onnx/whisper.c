@@ -28,7 +28,7 @@
 typedef struct call {
     hg_onnx *o;
     hg_graph *encoder, *decoder;
-    hg_audio *audio;
+    hg_stream sound;
     /* from the frame */
     int mels, frames;
     int64_t start, no_speech, language, task;
@@ -37,12 +37,6 @@ typedef struct call {
     size_t max_tokens, beams;
     bool asked_timestamps;
     hg_rules rules;
-    /* the stream: samples [0, filled) of the window that begins at `offset` samples of the file */
-    float *samples;
-    size_t room, filled; /* room: one window and one sample, to see whether more follows */
-    uint64_t offset;
-    bool ended;
-    double total, last_tick; /* seconds of audio that the file claims; clock */
     size_t windows;
 } call;
 
@@ -119,41 +113,10 @@ static hangar_code read_call(const hg_jval *doc, call *c, hangar_err *err)
 
 static void call_deinit(call *c)
 {
-    hg_audio_close(c->audio);
+    hg_stream_close(&c->sound);
     free(c->languages);
     free(c->rules.suppress);
     free(c->rules.begin_suppress);
-    free(c->samples);
-}
-
-/* ---- hangar's side of a running call ---- */
-
-static hangar_code tell_tick(call *c)
-{
-    double now = hg_now();
-    if (now - c->last_tick < TICK_EVERY) return HANGAR_OK;
-    c->last_tick = now;
-    double done = (double)c->offset / HG_MEL_RATE, have = (double)(c->offset + c->filled) / HG_MEL_RATE;
-    hg_jw *w = hg_jw_new();
-    hg_jw_obj(w, NULL);
-    hg_jw_u64(w, "done", (uint64_t)(done * 1000));
-    hg_jw_u64(w, "total", (uint64_t)(fmax(c->total, have) * 1000));
-    return hg_wire_send_doc(c->o->fd, HG_WIRE_TICK, w, NULL, 0, NULL);
-}
-
-/* Between two steps: a sign of life, and whether hangar wants to end it. */
-static hangar_code between(void *ctx, hangar_err *err)
-{
-    call *c = ctx;
-    if (tell_tick(c) != HANGAR_OK) return hg_fail(err, HANGAR_E_ENGINE, "hangar is gone");
-    if (!hg_wire_pending(c->o->fd)) return HANGAR_OK;
-    hg_frame frame;
-    hangar_code code = hg_wire_recv(c->o->fd, 5, &frame, err);
-    if (code != HANGAR_OK) return code;
-    bool cancel = frame.type == HG_WIRE_CANCEL;
-    hg_frame_deinit(&frame);
-    return cancel ? hg_fail(err, HANGAR_E_CANCELLED, "cancelled")
-                  : hg_fail(err, HANGAR_E_INVALID, "a frame in the midst of a call");
 }
 
 /* ---- encoder ---- */
@@ -259,7 +222,7 @@ static hangar_code decode(call *c, OrtValue *hidden, hg_found *found, hangar_err
     hg_decoder *d = NULL;
     hangar_code code = HANGAR_OK;
     if (c->language < 0 && c->language_count > 0) code = find_language(c, hidden, err);
-    if (code == HANGAR_OK) code = between(c, err);
+    if (code == HANGAR_OK) code = hg_stream_between(&c->sound, err);
     if (code == HANGAR_OK) code = hg_decoder_new(c->o, c->decoder, hidden, &d, err);
     if (code != HANGAR_OK) return code;
     int64_t prompt[PROMPT_MAX];
@@ -269,8 +232,8 @@ static hangar_code decode(call *c, OrtValue *hidden, hg_found *found, hangar_err
                    .max_tokens = c->max_tokens,
                    .beams = c->beams,
                    .no_speech = c->no_speech,
-                   .between = between,
-                   .ctx = c};
+                   .between = hg_stream_between,
+                   .ctx = &c->sound};
     code = hg_search_run(&s, d, found, err);
     hg_decoder_free(d);
     return code;
@@ -292,7 +255,7 @@ static void write_segment(hg_jw *w, double start, double end, const int64_t *tok
 /* Seconds of a timestamp token within its window; `def` when it is none. No later than the window's sound. */
 static double time_of(const call *c, int64_t token, double def)
 {
-    double length = (double)c->filled / HG_MEL_RATE;
+    double length = (double)c->sound.filled / HG_MEL_RATE;
     return token > c->rules.no_timestamps
                ? fmin((double)(token - c->rules.no_timestamps - 1) * TIME_STEP, length)
                : def;
@@ -301,7 +264,7 @@ static double time_of(const call *c, int64_t token, double def)
 /* Cuts an answer with times into segments; returns how many samples of the window are dealt with. */
 static size_t write_timed(const call *c, const hg_found *f, hg_jw *w)
 {
-    double base = (double)c->offset / HG_MEL_RATE, length = (double)c->filled / HG_MEL_RATE;
+    double base = (double)c->sound.offset / HG_MEL_RATE, length = (double)c->sound.filled / HG_MEL_RATE;
     int64_t begin = c->rules.no_timestamps + 1;
     const int64_t *t = f->tokens;
     size_t n = f->count, from = 0;
@@ -318,18 +281,19 @@ static size_t write_timed(const call *c, const hg_found *f, hg_jw *w)
     if (from == 0) { /* no pair: the whole window is one segment */
         double start = n ? time_of(c, t[0], 0) : 0, end = n > 1 ? time_of(c, t[n - 1], length) : length;
         if (n > 0) write_segment(w, base + start, base + end, t, n);
-        return c->filled;
+        return c->sound.filled;
     }
-    if (open_end) return c->filled;
+    if (open_end) return c->sound.filled;
     size_t dealt = (size_t)llround(time_of(c, t[from - 1], length) * HG_MEL_RATE);
-    return dealt > 0 && dealt < c->filled ? dealt : c->filled;
+    return dealt > 0 && dealt < c->sound.filled ? dealt : c->sound.filled;
 }
 
 static size_t write_plain(const call *c, const hg_found *f, hg_jw *w)
 {
-    double base = (double)c->offset / HG_MEL_RATE;
-    if (f->count > 0) write_segment(w, base, base + (double)c->filled / HG_MEL_RATE, f->tokens, f->count);
-    return c->filled;
+    double base = (double)c->sound.offset / HG_MEL_RATE;
+    if (f->count > 0)
+        write_segment(w, base, base + (double)c->sound.filled / HG_MEL_RATE, f->tokens, f->count);
+    return c->sound.filled;
 }
 
 /* Sends the window's PIECE; *dealt is how far the stream moves on. */
@@ -342,7 +306,7 @@ static hangar_code send_piece(call *c, const hg_found *f, size_t *dealt, hangar_
     hg_jw_i64(w, "language", c->language);
     hg_jw_f64(w, "no_speech", f->no_speech);
     hg_jw_arr(w, "segments");
-    if (silence) *dealt = c->filled;
+    if (silence) *dealt = c->sound.filled;
     else *dealt = c->rules.timestamps ? write_timed(c, f, w) : write_plain(c, f, w);
     hg_jw_end(w);
     hg_jw_end(w);
@@ -351,59 +315,42 @@ static hangar_code send_piece(call *c, const hg_found *f, size_t *dealt, hangar_
 
 /* ---- windows ---- */
 
-/* Fills the window, and one sample more when there is one. */
-static hangar_code fill(call *c, hangar_err *err)
-{
-    while (!c->ended && c->filled < c->room) {
-        /* in slices, so that a long file can be cancelled while it is decoded */
-        size_t want = c->room - c->filled < 65536 ? c->room - c->filled : 65536, got = 0;
-        hangar_code code = hg_audio_read(c->audio, c->samples + c->filled, want, &got, err);
-        if (code == HANGAR_OK) code = between(c, err);
-        if (code != HANGAR_OK) return code;
-        c->filled += got;
-        c->ended = got < want;
-    }
-    return HANGAR_OK;
-}
-
-/* One window from features to PIECE. The extra sample of `fill` is not looked at. */
+/* One window from features to PIECE. The extra sample of the stream is not looked at. */
 static hangar_code window(call *c, size_t *dealt, hangar_err *err)
 {
-    size_t held = c->filled;
-    if (c->filled == c->room) c->filled--;
+    size_t held = c->sound.filled;
+    if (c->sound.filled == c->sound.room) c->sound.filled--;
     float *mel = NULL;
     OrtValue *hidden = NULL;
     hg_found found = {0};
-    hangar_code code = features(c->o, c->mels, c->frames, c->samples, c->filled, &mel, err);
+    hangar_code code = features(c->o, c->mels, c->frames, c->sound.samples, c->sound.filled, &mel, err);
     if (code == HANGAR_OK) code = encode(c->o, c->encoder, mel, c->mels, c->frames, &hidden, err);
     free(mel);
-    if (code == HANGAR_OK) code = between(c, err);
+    if (code == HANGAR_OK) code = hg_stream_between(&c->sound, err);
     if (code == HANGAR_OK) code = decode(c, hidden, &found, err);
     if (code == HANGAR_OK) code = send_piece(c, &found, dealt, err);
     free(found.tokens);
     hg_value_free(c->o, &hidden);
-    c->filled = held;
+    c->sound.filled = held;
     return code;
 }
 
 static hangar_code all_windows(call *c, hangar_err *err)
 {
-    hangar_code code = fill(c, err);
+    hangar_code code = hg_stream_fill(&c->sound, err);
     if (code != HANGAR_OK) return code;
-    if (c->filled == 0) return hg_fail(err, HANGAR_E_INVALID, "there is no sound in the file");
-    bool longer = c->filled == c->room;
+    if (c->sound.filled == 0) return hg_fail(err, HANGAR_E_INVALID, "there is no sound in the file");
+    bool longer = c->sound.filled == c->sound.room;
     c->rules.timestamps = c->asked_timestamps || (longer && c->rules.no_timestamps >= 0);
-    while (code == HANGAR_OK && (c->windows == 0 || c->filled >= REST_MIN)) {
+    while (code == HANGAR_OK && (c->windows == 0 || c->sound.filled >= REST_MIN)) {
         size_t dealt = 0;
         code = window(c, &dealt, err);
         if (code != HANGAR_OK) break;
         c->windows++;
-        c->offset += dealt;
-        c->filled -= dealt;
-        memmove(c->samples, c->samples + dealt, c->filled * sizeof *c->samples);
-        code = fill(c, err);
+        hg_stream_drop(&c->sound, dealt);
+        code = hg_stream_fill(&c->sound, err);
     }
-    c->offset += c->filled;
+    c->sound.offset += c->sound.filled;
     return code;
 }
 
@@ -413,15 +360,7 @@ static hangar_code open_call(call *c, int audio, hangar_err *err)
     c->encoder = hg_onnx_graph(c->o, "encoder_model", err);
     c->decoder = c->encoder ? hg_onnx_graph(c->o, "decoder_model_merged", err) : NULL;
     if (!c->decoder) return HANGAR_E_NOT_FOUND;
-    if (audio <= 0) return hg_fail(err, HANGAR_E_INVALID, "the call came without a file");
-    c->room = (size_t)c->frames * HG_MEL_HOP + 1;
-    c->samples = hg_calloc(c->room, sizeof *c->samples);
-    if (!c->samples) return hg_fail_memory(err);
-    hangar_code code = hg_audio_open(audio, &c->audio, err);
-    if (code == HANGAR_OK) c->total = hg_audio_duration(c->audio);
-    if (code == HANGAR_OK && c->total > HG_ONNX_AUDIO_MAX)
-        code = hg_fail(err, HANGAR_E_LIMIT, "the sound is longer than %d hours", HG_ONNX_AUDIO_MAX / 3600);
-    return code;
+    return hg_stream_open(&c->sound, c->o, audio, (size_t)c->frames * HG_MEL_HOP, err);
 }
 
 hangar_code hg_onnx_transcribe(hg_onnx *o, const hg_jval *doc, int audio, hg_jw **out_done, hangar_err *err)
@@ -434,7 +373,7 @@ hangar_code hg_onnx_transcribe(hg_onnx *o, const hg_jval *doc, int audio, hg_jw 
     if (code == HANGAR_OK) {
         hg_jw *w = hg_jw_new();
         hg_jw_obj(w, NULL);
-        hg_jw_f64(w, "duration", (double)c.offset / HG_MEL_RATE);
+        hg_jw_f64(w, "duration", (double)c.sound.offset / HG_MEL_RATE);
         hg_jw_u64(w, "windows", c.windows);
         hg_jw_f64(w, "seconds", hg_now() - from);
         *out_done = w;

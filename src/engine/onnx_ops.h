@@ -32,6 +32,14 @@
  * TICK  {"done","total"}: milliseconds of audio
  * DONE  {"duration","windows","seconds"}
  *
+ * CALL  {"op":"ctc","window","stride","ratio","least","normalize"} + a descriptor of the audio file: speech models with an answer for each
+ *        frame. The graph "model" takes input_values [1][samples] and gives logits [1][frames][vocabulary]. A frame is `ratio` samples further
+ *        than the one before it; `least` samples give the first. Sound of more than `window` samples is heard in windows that overlap by
+ *        twice `stride`, of which the frames of the outer `stride` samples are left out where a window follows or precedes. window and
+ *        stride are multiples of ratio. normalize: each window to mean 0 and variance 1.
+ * PIECE {"window","from":frame,"ids":[ids]}: the likeliest id of each frame, from that frame of the file on
+ * TICK, DONE as of "transcribe"
+ *
  * CALL  {"op":"generate"} with the members of engine/llama_ops.h; "grammar" and "json_schema" are UNSUPPORTED. "ids":[...] is a prompt that is
  *        tokens already. The graph is "model", or "encoder_model" with "decoder_model_merged" (then the prompt is the encoder's).
  * PIECE, TICK, DONE as there, and in DONE "cache_in_place"; TICK counts tokens of the prompt.
@@ -49,5 +57,6 @@
 #define HG_ONNX_AUDIO_MAX        86400 /* seconds of one audio file */
 #define HG_ONNX_WINDOW_FRAMES    3000  /* at most, of one window */
 #define HG_ONNX_MELS_MAX         256
+#define HG_ONNX_CTC_WINDOW_MAX   960000 /* samples */
 
 #endif

@@ -16,6 +16,7 @@
 
 #include "base/mem.h"
 #include "format/tokenizer.h"
+#include "format/uni.h"
 
 /* A text under work: normalizing and mapping bytes to characters make it longer. */
 #define HG_TOK_WORK_MAX (32 * HG_TOKENIZER_TEXT_MAX)
@@ -39,8 +40,6 @@ static inline size_t hg_uni_len(const char *s)
 }
 typedef enum hg_uni_form { HG_NFC, HG_NFD, HG_NFKC, HG_NFKD } hg_uni_form;
 hangar_code hg_uni_normalize(hg_str text, hg_uni_form form, hg_buf *out, hangar_err *err);
-/* Character by character, as Rust does it: no final sigma. */
-void hg_uni_lower(hg_str text, hg_buf *out);
 
 /* ---- texts and ids (tok_vocab.c) ---- */
 typedef struct hg_tok_name {

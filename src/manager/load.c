@@ -19,8 +19,8 @@ static hangar_code no_loader(const hangar_model *m, hangar_err *err)
     char type[96] = "of a type that is not known";
     if (f->architecture[0]) snprintf(type, sizeof type, "of type \"%s\"", f->architecture);
     return hg_fail(err, HANGAR_E_UNSUPPORTED,
-                   "%s is a model %s in %s; hangar runs GGUF files, and text models, Whisper and BERT "
-                   "encoders in safetensors",
+                   "%s is a model %s in %s; hangar runs GGUF files, and models of text, speech and pictures "
+                   "in safetensors",
                    m->name, type, f->format[0] ? f->format : "no format that is known");
 }
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hangar_transcribe: an open file and a set of token ids to the ONNX runner, its windows of tokens to text. */
+/* hangar_transcribe: an open file and a set of token ids to the ONNX runner, its windows of tokens to text. Models of letters: transcribe_ctc.c. */
 #include "base/clock.h"
 #include "base/fsx.h"
 #include "base/mem.h"
 #include "engine/onnx_ops.h"
+#include "manager/load_ctc.h"
 #include "manager/load_whisper.h"
 
 #include <errno.h>
@@ -227,21 +228,31 @@ static hangar_code open_audio(const char *file, int *out_fd, hangar_err *err)
     return code;
 }
 
+/* A file that is open, by Whisper. */
+static hangar_code transcribe_whisper(hangar_model *m, const char *file, int fd,
+                                      const hangar_transcribe_options *o, hangar_job *job, char **out_json,
+                                      hangar_err *err)
+{
+    int64_t language = -1, task = -1;
+    HG_AUTO(hg_auto_free) char *call = NULL;
+    hangar_code code = choose(m->data, o, &language, &task, err);
+    if (code == HANGAR_OK) code = call_frame(m->data, o, language, task, &call, err);
+    if (code != HANGAR_OK) return code;
+    return hg_wrap(err, transcribe_fd(m, file, fd, hg_str_of(call), job, out_json, err), "%s", file);
+}
+
 hangar_code hangar_transcribe(hangar_model *model, const char *file, const hangar_transcribe_options *options,
                               hangar_job *job, char **out_json, hangar_err *err)
 {
     if (out_json) *out_json = NULL;
     hangar_transcribe_options o;
-    int64_t language = -1, task = -1;
-    HG_AUTO(hg_auto_free) char *call = NULL;
     HG_AUTO(hg_auto_close) int fd = -1;
     hangar_code code = hg_model_need(model, &hg_loader_whisper, err);
     if (code == HANGAR_OK && !file) code = hg_fail(err, HANGAR_E_USAGE, "no file was named");
     if (code == HANGAR_OK) code = options_read(options, &o, err);
-    if (code == HANGAR_OK) code = choose(model->data, &o, &language, &task, err);
-    if (code == HANGAR_OK) code = call_frame(model->data, &o, language, task, &call, err);
     if (code == HANGAR_OK) code = open_audio(file, &fd, err);
     if (code != HANGAR_OK) return code;
     hg_job_phase(job, "transcribing");
-    return hg_wrap(err, transcribe_fd(model, file, fd, hg_str_of(call), job, out_json, err), "%s", file);
+    if (model->loader == &hg_loader_ctc) return hg_transcribe_ctc(model, file, fd, &o, job, out_json, err);
+    return transcribe_whisper(model, file, fd, &o, job, out_json, err);
 }

@@ -200,6 +200,7 @@ const hg_verb hg_verb_transcribe = {
     .summary = "write down what is said in a recording",
     .about = "Reads any audio that libav reads, in windows of 30 seconds. A model that only has safetensors "
              "is converted first. "
+             "Whisper writes segments, wav2vec 2.0 and HuBERT (CTC) words. "
              "With several files the model is loaded once, and a file that cannot be read does not stop the "
              "others.\n"
              "\n"

@@ -135,6 +135,12 @@ test('calls that make no sense are answered and survived', async () => {
     [{ op: 'encode', mels: 80, frames: 3000 }, 'NOT_FOUND'],
     [{ op: 'encode', mels: 0, frames: 3000 }, 'INVALID'],
     [{ op: 'transcribe' }, 'INVALID'],
+    [{ op: 'ctc' }, 'INVALID'],
+    [{ op: 'ctc', window: 480000, stride: 80000, ratio: 0, least: 400 }, 'INVALID'],
+    [{ op: 'ctc', window: 2 ** 40, stride: 80000, ratio: 320, least: 400 }, 'INVALID'],
+    [{ op: 'ctc', window: 480000, stride: 240000, ratio: 320, least: 400 }, 'INVALID'],
+    [{ op: 'ctc', window: 480001, stride: 80000, ratio: 320, least: 400 }, 'INVALID'],
+    [{ op: 'ctc', window: 480000, stride: 80000, ratio: 320, least: 400 }, 'INVALID'], // no file
   ];
   for (const [call, code] of bad) {
     const got = await runner.ask('CALL', call, Buffer.alloc(16));
