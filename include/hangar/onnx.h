@@ -36,7 +36,10 @@ typedef struct hangar_convert_options {
     hangar_place place;
     int opset; /* 0 = the default, 17 */
     hangar_style style;
-    const char *form; /* what becomes of the weights: "f32" (NULL), "int8", ...: hangar_onnx_forms */
+    const char *
+        form; /* what becomes of the weights: "f32", "int8", ...: hangar_onnx_forms; NULL: "f32", but see below */
+    const char
+        *level; /* "O0", "O1", "O2": hangar_onnx_optimize; NULL: models.conversion.optimization_level */
 } hangar_convert_options;
 #define HANGAR_CONVERT_OPTIONS_INIT            \
     {                                          \
@@ -45,10 +48,12 @@ typedef struct hangar_convert_options {
 
 /*
  * Converts one model, in a child process with limits, and proves the result before it becomes visible: a bad
- * one never does. The result appears whole or not at all. out_json: {"ref","commit","architecture","task",
+ * one never does. The result appears whole or not at all. One that is kept for hangar itself is from then on the form
+ * that is loaded. Without `form` (and `out`) it is 32-bit, unless that does not fit into memory or
+ * models.conversion.enable_quantization is on: then it is smaller, and "why" says so. out_json: {"ref","commit","architecture","task",
  * "form","style","path","graphs":[{"file","nodes","bytes"}],"weights":{"placed","bytes"},"bytes_written",
  * "build":{"seconds","peak_bytes"},"proof":the report card of hangar_onnx_validate without its "ref" and
- * "commit","seconds"}. When the proof fails the result is INTEGRITY, with out_json filled.
+ * "commit","seconds"} and perhaps "profile","why". When the proof fails the result is INTEGRITY, with out_json filled.
  * Errors: NOT_FOUND, UNSUPPORTED (an architecture or a setting that the builder does not know; the
  * message names the key), INVALID, INTEGRITY, NO_SPACE, CANCELLED.
  */
@@ -59,6 +64,41 @@ HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_onnx_convert(hangar *h, const ch
 
 /* All forms that weights can take: [{"name","words"}], the default first. */
 HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_onnx_forms(char **out_json, hangar_err *err);
+
+/* How a model is tuned. */
+typedef struct hangar_optimize_options {
+    size_t size;
+    const char *profile; /* of hangar_onnx_profiles; NULL = "auto" */
+    /*
+     * "O0": the operators of the ONNX standard alone, run as they stand; "O1": the same, and what the engine simplifies without operators of
+     * its own; "O2": fused operators and everything that the engine knows. NULL: models.conversion.optimization_level
+     */
+    const char *level;
+    const char *out; /* as in hangar_convert_options */
+    hangar_place place;
+    double seconds; /* that "auto" may measure in all; 0 = 60 */
+    bool keep;      /* "auto" keeps also what it did not choose */
+} hangar_optimize_options;
+#define HANGAR_OPTIMIZE_OPTIONS_INIT            \
+    {                                           \
+        .size = sizeof(hangar_optimize_options) \
+    }
+
+/*
+ * Makes the form of a model that a profile names, proves it as a conversion is proved, and has the model loaded in it from then on (without
+ * `out`). With "auto" every form that fits is made, proved, loaded and timed on this machine at sizes of the model's own kind; the fastest whose
+ * report card is good stays. out_json: that of hangar_onnx_convert with "asked" (the profile that was named), "profile" (the one it became),
+ * "why" (one line) and "table": null, or one entry for each form tried: {"profile","form","ok","load_seconds","prefill_ms","batch_ms","step_ms",
+ * "score","bytes","memory","drift","why"}, score = milliseconds of the model's main use (docs/verbs/optimize.md).
+ * Errors as hangar_onnx_convert; UNSUPPORTED for a level that is not to be had; LIMIT when the time was too short for any form.
+ */
+HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_onnx_optimize(hangar *h, const char *ref,
+                                                              const hangar_optimize_options *options,
+                                                              hangar_job *job, char **out_json,
+                                                              hangar_err *err);
+
+/* All profiles: [{"name","form","words"}]; form is null where it is found out. */
+HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_onnx_profiles(char **out_json, hangar_err *err);
 
 /* HANGAR_OK when a converted form of the model is there, else NOT_FOUND. */
 HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_onnx_exists(hangar *h, const char *ref, hangar_err *err);

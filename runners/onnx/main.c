@@ -42,6 +42,7 @@ static hangar_code on_call(hg_onnx *o, const hg_frame *frame)
     if (!o->loaded) code = hg_fail(&err, HANGAR_E_USAGE, "no model is loaded");
     else if (strcmp(op, "run") == 0)
         code = hg_onnx_run(o, doc, frame->bin, frame->bin_len, &done, &bin, &bin_len, &err);
+    else if (strcmp(op, "time") == 0) code = hg_onnx_time(o, doc, &done, &err);
     else if (strcmp(op, "encode") == 0)
         code = hg_onnx_encode(o, doc, frame->bin, frame->bin_len, &done, &bin, &bin_len, &err);
     else if (strcmp(op, "generate") == 0) code = hg_onnx_generate(o, doc, &done, &err);

@@ -49,6 +49,7 @@ typedef struct hg_onnx {
     OrtAllocator *allocator; /* the engine's own, never freed */
     int threads;
     bool prepack;
+    GraphOptimizationLevel level; /* what the engine may do to the graphs */
     bool loaded;
     int sandbox; /* hg_sandbox_enter's level */
     hg_map *maps;
@@ -95,6 +96,9 @@ hangar_code hg_onnx_run(hg_onnx *o, const hg_jval *call, const char *bin, size_t
 /* Values as a DONE frame: names[i] describes values[i]. */
 hangar_code hg_onnx_pack(const hg_onnx *o, OrtValue *const *values, const char *const *names, size_t count,
                          hg_jw *w, void **out_bin, size_t *out_len, hangar_err *err);
+
+/* time.c: the op "time". */
+hangar_code hg_onnx_time(hg_onnx *o, const hg_jval *call, hg_jw **out_done, hangar_err *err);
 
 /* audio.c: any file that libav knows, as 16 kHz mono, in a stream */
 typedef struct hg_audio hg_audio;

@@ -236,7 +236,7 @@ static hangar_code make_options(const hg_onnx *o, OrtSessionOptions **out, hanga
         code =
             hg_onnx_check(o, api->SetSessionLogSeverityLevel(*out, ORT_LOGGING_LEVEL_ERROR), "options", err);
     if (code == HANGAR_OK)
-        code = hg_onnx_check(o, api->SetSessionGraphOptimizationLevel(*out, ORT_ENABLE_ALL), "options", err);
+        code = hg_onnx_check(o, api->SetSessionGraphOptimizationLevel(*out, o->level), "options", err);
     if (code == HANGAR_OK && !o->prepack)
         code = hg_onnx_check(o, api->AddSessionConfigEntry(*out, "session.disable_prepacking", "1"),
                              "options", err);
@@ -307,6 +307,21 @@ static void tell_progress(const hg_onnx *o, size_t done, size_t total)
     (void)code;
 }
 
+static bool read_level(const hg_jval *v, GraphOptimizationLevel *out)
+{
+    static const struct {
+        const char *name;
+        GraphOptimizationLevel level;
+    } levels[] = {{"all", ORT_ENABLE_ALL}, {"basic", ORT_ENABLE_BASIC}, {"off", ORT_DISABLE_ALL}};
+    const char *name = hg_json_text_or(v, v ? "?" : levels[0].name);
+    for (size_t i = 0; i < HG_LEN(levels); i++) {
+        if (strcmp(levels[i].name, name) != 0) continue;
+        *out = levels[i].level;
+        return true;
+    }
+    return false;
+}
+
 hangar_code hg_onnx_load(hg_onnx *o, const hg_jval *load, const char *bin, size_t bin_len, hangar_err *err)
 {
     const hg_jval *files = hg_json_get(load, "files"), *graphs = hg_json_get(load, "graphs");
@@ -318,6 +333,8 @@ hangar_code hg_onnx_load(hg_onnx *o, const hg_jval *load, const char *bin, size_
         return hg_fail(err, HANGAR_E_INVALID, "a LOAD without folder and graphs, or with too many");
     o->threads = threads > 0 ? (int)threads : usable_cpus();
     o->prepack = hg_json_bool_or(hg_json_get(load, "prepack"), true);
+    if (!read_level(hg_json_get(load, "optimize"), &o->level))
+        return hg_fail(err, HANGAR_E_INVALID, "a LOAD with an unknown \"optimize\"");
     hangar_code code = enter_cage(o, folder, files, err);
     if (code == HANGAR_OK) code = hg_text_new(hg_json_get(load, "texts"), bin, bin_len, &o->text, err);
     if (code == HANGAR_OK) code = map_files(o, files, err);

@@ -177,6 +177,9 @@ static hangar_code load(hg_artifact *a, const hg_snapshot *snap, const char *man
     a->sizes = hg_calloc(hg_json_len(weights), sizeof *a->sizes);
     if (!a->files || !a->sizes) return hg_fail_memory(err);
     a->mapped = hg_json_len(weights) > 0 && hg_json_is_null(hg_json_get(hg_json_at(weights, 0), "placed"));
+    /* Plain weights stay shared with the page cache; the kernels of the others are 10 to 100 times slower unpacked. */
+    const hg_form *form = hg_form_get(hg_artifact_form(a));
+    a->pack = form && form->linear != HG_LINEAR_PLAIN;
     for (hg_json_iter it = hg_json_iter_of(weights); code == HANGAR_OK && hg_json_next(&it);)
         code = resolve_file(a, snap, it.val, err);
     return code == HANGAR_OK ? open_graphs(a, err) : code;
@@ -189,22 +192,46 @@ void hg_artifact_kind(const char *form, char out[HG_ARTIFACT_KIND_MAX])
     snprintf(out, HG_ARTIFACT_KIND_MAX, first ? "onnx" : "onnx-%s", form);
 }
 
-/* What choice.json says. */
-void hg_artifact_chosen(const hg_store *s, const hg_snapshot *snap, char out[HG_ARTIFACT_KIND_MAX])
+/* The form of a folder. */
+const hg_form *hg_artifact_kind_form(const char *kind)
+{
+    const hg_form *form;
+    char name[HG_ARTIFACT_KIND_MAX];
+    for (size_t i = 0; kind && (form = hg_form_at(i)); i++) {
+        hg_artifact_kind(form->name, name);
+        if (strcmp(name, kind) == 0) return form;
+    }
+    return NULL;
+}
+
+/* Beside the kinds. */
+char *hg_artifact_choice_path(const hg_store *s, const hg_snapshot *snap)
 {
     HG_AUTO(hg_auto_free) char *one = hg_artifact_dir(s, snap->ref.repo, snap->commit, "onnx");
     HG_AUTO(hg_auto_free) char *dir = one ? hg_path_dir(one) : NULL;
-    HG_AUTO(hg_auto_free) char *path = dir ? hg_path_join(dir, HG_ARTIFACT_CHOICE) : NULL;
+    return dir ? hg_path_join(dir, HG_ARTIFACT_CHOICE) : NULL;
+}
+
+/* What choice.json says. */
+void hg_artifact_chosen(const hg_store *s, const hg_snapshot *snap, hg_artifact_choice *out)
+{
+    HG_AUTO(hg_auto_free) char *path = hg_artifact_choice_path(s, snap);
     HG_AUTO(hg_json_auto_free) hg_json *doc = NULL;
     hg_buf text;
-    hg_artifact_kind(NULL, out);
+    *out = (hg_artifact_choice){0};
+    hg_artifact_kind(NULL, out->kind);
+    if (!path || !hg_is_file(path)) return;
     hg_buf_init(&text, HG_MIB);
-    if (path && hg_is_file(path) && hg_read_file(path, &text, NULL) == HANGAR_OK &&
-        hg_json_parse(hg_buf_view(&text), NULL, &doc, NULL) == HANGAR_OK) {
-        const char *kind = hg_json_text(hg_json_get(hg_json_root(doc), "kind"));
-        if (kind && strlen(kind) < HG_ARTIFACT_KIND_MAX) strcpy(out, kind);
-    }
+    const char *kind = NULL;
+    if (hg_read_file(path, &text, NULL) == HANGAR_OK &&
+        hg_json_parse(hg_buf_view(&text), NULL, &doc, NULL) == HANGAR_OK)
+        kind = hg_json_text(hg_json_get(hg_json_root(doc), "kind"));
     hg_buf_deinit(&text);
+    out->damaged = !hg_artifact_kind_form(kind);
+    if (out->damaged) return;
+    out->found = true;
+    strcpy(out->kind, kind);
+    out->pack_said = hg_json_bool(hg_json_get(hg_json_root(doc), "pack"), &out->pack);
 }
 
 /* Opens what lies in a folder. */
@@ -234,12 +261,15 @@ hangar_code hg_artifact_open_at(const char *dir, const hg_snapshot *snap, hg_art
 hangar_code hg_artifact_open(const hg_store *s, const hg_snapshot *snap, const char *kind, hg_artifact **out,
                              hangar_err *err)
 {
-    char chosen[HG_ARTIFACT_KIND_MAX];
+    hg_artifact_choice choice = {0};
     *out = NULL;
-    if (!kind) hg_artifact_chosen(s, snap, chosen);
+    if (!kind) hg_artifact_chosen(s, snap, &choice);
     HG_AUTO(hg_auto_free)
-    char *dir = hg_artifact_dir(s, snap->ref.repo, snap->commit, kind ? kind : chosen);
-    return dir ? hg_artifact_open_at(dir, snap, out, err) : hg_fail_memory(err);
+    char *dir = hg_artifact_dir(s, snap->ref.repo, snap->commit, kind ? kind : choice.kind);
+    if (!dir) return hg_fail_memory(err);
+    hangar_code code = hg_artifact_open_at(dir, snap, out, err);
+    if (code == HANGAR_OK && choice.pack_said) (*out)->pack = choice.pack;
+    return code;
 }
 
 /* Frees it. */
@@ -283,6 +313,12 @@ const char *hg_artifact_form(const hg_artifact *a)
     return hg_json_text_or(hg_json_get(a->root, "form"), hg_form_at(0)->name);
 }
 
+/* How far graphs and engine go. */
+const char *hg_artifact_level(const hg_artifact *a)
+{
+    return hg_json_text_or(hg_json_get(a->root, "level"), hg_level_name(HG_LEVEL_O2));
+}
+
 static void load_weight(const hg_onnx_weight *w, size_t file, hg_jw *out)
 {
     hg_jw_obj(out, NULL);
@@ -301,6 +337,10 @@ static void load_weight(const hg_onnx_weight *w, size_t file, hg_jw *out)
 void hg_artifact_load_members(const hg_artifact *a, hg_jw *w)
 {
     hg_jw_text(w, "folder", a->dir);
+    hg_level level = HG_LEVEL_O2;
+    (void)!hg_level_get(hg_artifact_level(a), &level);
+    hg_jw_bool(w, "prepack", a->pack);
+    hg_jw_text(w, "optimize", level == HG_LEVEL_O0 ? "off" : level == HG_LEVEL_O1 ? "basic" : "all");
     hg_jw_arr(w, "files");
     for (size_t i = 0; a->mapped && i < a->file_count; i++) hg_jw_text(w, NULL, a->files[i]);
     hg_jw_end(w);

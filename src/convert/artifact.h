@@ -17,12 +17,13 @@
 #define HG_CONVERT_ARTIFACT_H
 
 #include "base/json.h"
+#include "convert/form.h"
 #include "graph/read.h"
 #include "store/store.h"
 
 #define HG_ARTIFACT_KIND_MAX 64
 #define HG_ARTIFACT_MANIFEST "hangar.json"
-#define HG_ARTIFACT_CHOICE   "choice.json"
+#define HG_ARTIFACT_CHOICE   "choice.json" /* beside the kinds: which of them is loaded; docs/formats/onnx.md */
 #define HG_ARTIFACT_FORMAT   2
 
 typedef struct hg_artifact_graph {
@@ -43,14 +44,25 @@ typedef struct hg_artifact {
     uint64_t *sizes;
     size_t file_count;
     bool mapped;
+    bool pack; /* the engine makes its own, faster copy of the weights at load */
     hg_artifact_graph *graphs;
     size_t graph_count;
 } hg_artifact;
 
 /* The folder's name for a form: "onnx" for the first of forms.def, "onnx-int8", ... */
 void hg_artifact_kind(const char *form, char out[HG_ARTIFACT_KIND_MAX]);
-/* The kind that was chosen for this machine (choice.json beside the kinds: {"kind"}), else "onnx". */
-void hg_artifact_chosen(const hg_store *s, const hg_snapshot *snap, char out[HG_ARTIFACT_KIND_MAX]);
+/* The form whose folder has that name; NULL when there is none. */
+const hg_form *hg_artifact_kind_form(const char *kind);
+/* Which kind is loaded when nobody says. */
+typedef struct hg_artifact_choice {
+    char kind[HG_ARTIFACT_KIND_MAX]; /* that of choice.json, else "onnx" */
+    bool found;                      /* choice.json says so */
+    bool pack, pack_said;
+    bool damaged; /* there is a choice.json, but it names no kind that is known: "onnx" then */
+} hg_artifact_choice;
+void hg_artifact_chosen(const hg_store *s, const hg_snapshot *snap, hg_artifact_choice *out);
+/* Where choice.json is or will be; the caller's. */
+char *hg_artifact_choice_path(const hg_store *s, const hg_snapshot *snap);
 
 /*
  * Opens an artifact of a snapshot and holds it to the files it stands on: every weight file is there with the size it had, every weight of
@@ -69,12 +81,15 @@ const char *hg_artifact_architecture(const hg_artifact *a);
 const char *hg_artifact_task(const hg_artifact *a);
 /* "f32", ... */
 const char *hg_artifact_form(const hg_artifact *a);
+/* "O0", ... */
+const char *hg_artifact_level(const hg_artifact *a);
 /*
  * Writes into the open object of a LOAD frame:
  *   "folder": "/abs/.../onnx"              where the graphs (and placed weights) lie
  *   "files": ["/abs/real/path", ...]       to be mapped read-only; empty when the weights are placed
  *   "graphs": [{"name": "encoder_model", "path": "/abs/.../encoder_model.onnx", "initializers": [
  *       {"name": "model.encoder.conv1.weight", "file": 0, "offset": 81920, "bytes": 3072, "dtype": "F32", "shape": [64, 4, 3]}]}]
+ *   "prepack": a->pack, "optimize": what the level asks of the engine
  * `file` counts in "files"; `offset` is from the start of that file; dtype is always F32.
  */
 void hg_artifact_load_members(const hg_artifact *a, hg_jw *w);

@@ -216,6 +216,7 @@ static hangar_code manifest(const run *r, char **out, hangar_err *err)
     hg_jw_text(w, "task", r->build.task);
     hg_jw_text(w, "form", r->spec->form->name);
     hg_jw_text(w, "style", r->spec->style == HG_STYLE_PORTABLE ? "portable" : "fused");
+    hg_jw_text(w, "level", hg_level_name(r->spec->level));
     hg_jw_text(w, "repo", r->spec->snap->ref.repo);
     hg_jw_text(w, "commit", r->spec->snap->commit);
     hg_jw_i64(w, "opset", r->build.opset);

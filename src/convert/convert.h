@@ -23,6 +23,7 @@ typedef struct hg_convert_spec {
     const hg_snapshot *snap;
     const hg_form *form;
     hg_style style;
+    hg_level level;  /* kept in the manifest for those who load the graphs */
     int opset;       /* 0 = the default */
     uint32_t layers; /* only the first ones of each stack; 0 = all */
     bool for_others; /* graphs in stage/onnx, named as transformers.js wants them; else beside hangar.json */

@@ -26,3 +26,22 @@ const hg_form *hg_form_at(size_t index)
 {
     return index < HG_LEN(forms) ? &forms[index] : NULL;
 }
+
+static const char *const levels[] = {[HG_LEVEL_O2] = "O2", [HG_LEVEL_O0] = "O0", [HG_LEVEL_O1] = "O1"};
+
+/* Finds a level. */
+bool hg_level_get(const char *name, hg_level *out)
+{
+    for (size_t i = 0; name && i < HG_LEN(levels); i++) {
+        if (strcmp(levels[i], name) != 0) continue;
+        *out = (hg_level)i;
+        return true;
+    }
+    return false;
+}
+
+/* Its name. */
+const char *hg_level_name(hg_level level)
+{
+    return levels[level];
+}

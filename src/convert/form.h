@@ -26,6 +26,15 @@ typedef struct hg_form {
     const char *words; /* one line for people */
 } hg_form;
 
+/* How far the graphs, and the engine that loads them, are optimized. */
+typedef enum hg_level {
+    HG_LEVEL_O2, /* fused graphs, and whatever the engine knows: the default */
+    HG_LEVEL_O0, /* the operators of the standard alone, run as they stand */
+    HG_LEVEL_O1, /* the same, and what the engine simplifies without operators of its own */
+} hg_level;
+bool hg_level_get(const char *name, hg_level *out); /* "O0", ...; false when there is none of that name */
+const char *hg_level_name(hg_level level);
+
 /* By name; NULL when there is none. The first line of forms.def is the default. */
 const hg_form *hg_form_get(const char *name);
 const hg_form *hg_form_at(size_t index); /* NULL behind the last */

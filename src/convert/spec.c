@@ -23,6 +23,7 @@ void hg_convert_spec_write(const hg_convert_spec *spec, hg_jw *w)
     const hg_snapshot *snap = spec->snap;
     hg_jw_text(w, "form", spec->form->name);
     hg_jw_bool(w, "portable", spec->style == HG_STYLE_PORTABLE);
+    hg_jw_text(w, "level", hg_level_name(spec->level));
     hg_jw_i64(w, "opset", spec->opset);
     hg_jw_u64(w, "layers", spec->layers);
     hg_jw_bool(w, "for_others", spec->for_others);
@@ -72,7 +73,8 @@ hangar_code hg_convert_spec_read(const hg_jval *v, hg_convert_spec *out, hg_snap
                              .opset = (int)hg_json_i64_or(hg_json_get(v, "opset"), 0),
                              .layers = (uint32_t)hg_json_i64_or(hg_json_get(v, "layers"), 0),
                              .for_others = hg_json_bool_or(hg_json_get(v, "for_others"), false)};
-    bool ok = out->form && dir[0] == '/' && take_text(v, "repo", snap->ref.repo, sizeof snap->ref.repo) &&
+    bool ok = hg_level_get(hg_json_text(hg_json_get(v, "level")), &out->level) && out->form &&
+              dir[0] == '/' && take_text(v, "repo", snap->ref.repo, sizeof snap->ref.repo) &&
               take_text(v, "file", snap->ref.file, sizeof snap->ref.file) &&
               take_text(v, "commit", snap->commit, sizeof snap->commit);
     if (!ok) code = hg_fail(err, HANGAR_E_INVALID, "a conversion is not described in full");

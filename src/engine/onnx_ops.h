@@ -7,7 +7,8 @@
  *
  * LOAD  {"folder","files":[...],"graphs":[{"name","path","initializers":[
  *          {"name","file","offset","bytes","dtype","shape"}]}],
- *        "threads": 0 = all usable, "prepack": false = weights stay mapped and are not packed anew (default true)}
+ *        "threads": 0 = all usable, "prepack": false = weights stay mapped and are not packed anew (default true),
+ *        "optimize": "off", "basic" or "all" (the default): what the engine may do to the graphs}
  *        "texts":[{"name","offset","bytes"}]: files of the repository, which lie in the frame's binary part, for "generate":
  *          tokenizer.json, tokenizer_config.json, chat_template.jinja, generation_config.json, config.json; any may be missing
  *        "initializers" may be left out. The runner reads only "folder" and "files"; before it reads the first
@@ -17,6 +18,11 @@
  *
  * CALL  {"op":"run","graph","inputs":[tensor...],"outputs":["logits",...]}; no outputs = all of them
  * DONE  {"outputs":[tensor...],"seconds"} + the bytes; offsets are multiples of 64
+ *
+ * CALL  {"op":"time","graph","inputs":[{"name","dtype","shape","fill":number} or {...,"random":n}],"warm","repeats","seconds"}
+ *        Runs the graph on inputs made here, `fill` everywhere, or `random` numbers: whole ones of [0, n), others of [-n, n). After `warm` runs that
+ *        do not count come up to `repeats`; none is begun when `seconds` have passed, and then the last of what there was counts.
+ * DONE  {"seconds":[of each run that counts]}; a TICK after each run
  *
  * CALL  {"op":"encode","mels","frames"} + float samples at 16 kHz: features and encoder of one Whisper window
  * DONE  {"outputs":[tensor "input_features", tensor "last_hidden_state"]} + the bytes
@@ -54,8 +60,10 @@
 #define HG_ONNX_RANK_MAX         8
 #define HG_ONNX_TEXTS_MAX        16 /* files of a LOAD */
 #define HG_ONNX_BEAMS_MAX        16
-#define HG_ONNX_AUDIO_MAX        86400 /* seconds of one audio file */
-#define HG_ONNX_WINDOW_FRAMES    3000  /* at most, of one window */
+#define HG_ONNX_REPEATS_MAX      1000                /* of a timing */
+#define HG_ONNX_FILLED_MAX       ((uint64_t)4 << 30) /* bytes of the inputs that are made for one */
+#define HG_ONNX_AUDIO_MAX        86400               /* seconds of one audio file */
+#define HG_ONNX_WINDOW_FRAMES    3000                /* at most, of one window */
 #define HG_ONNX_MELS_MAX         256
 #define HG_ONNX_CTC_WINDOW_MAX   960000 /* samples */
 

@@ -4,7 +4,7 @@
 #define HG_MANAGER_CONVERT_H
 
 #include "convert/convert.h"
-#include "manager/handle.h"
+#include "manager/profile.h"
 
 /* What the child did. */
 typedef struct hg_built {
@@ -19,9 +19,19 @@ void hg_built_deinit(hg_built *b);
 hangar_code hg_onnx_build(hangar *h, const hg_convert_spec *spec, const char *stage, hangar_place place,
                           hangar_job *job, hg_built *out, hangar_err *err);
 
-/* hangar_onnx_convert without the reference's look-up. */
+/* Converts, proves, shows; the choice of what is loaded stays as it is. */
 hangar_code hg_onnx_convert(hangar *h, const hg_snapshot *snap, const char *ref,
                             const hangar_convert_options *options, hangar_job *job, char **out_json,
                             hangar_err *err);
+
+/* The same, and what was made is loaded from now on (not with `out`). profile NULL = the first one of options->form. */
+hangar_code hg_onnx_make(hangar *h, const hg_snapshot *snap, const char *ref,
+                         const hangar_convert_options *options, const hg_profile *profile, const char *why,
+                         hangar_job *job, char **out_json, hangar_err *err);
+
+/* hangar_onnx_optimize without the reference's look-up. */
+hangar_code hg_onnx_optimize(hangar *h, const hg_snapshot *snap, const char *ref,
+                             const hangar_optimize_options *options, hangar_job *job, char **out_json,
+                             hangar_err *err);
 
 #endif

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "convert/artifact.h"
 #include "hangar/onnx.h"
+#include "manager/convert.h"
 
 #define TEXT_MAX  (64 * HG_MIB)  /* bytes of a configuration or tokenizer file */
 #define TEXTS_MAX (128 * HG_MIB) /* of all that go to the runner */
@@ -86,10 +87,19 @@ hangar_code hg_load_tokenizer(const hg_snapshot *snap, hg_tokenizer **out, hanga
 /* The converted form, made when it is missing and made anew when it is damaged. */
 static hangar_code need_artifact(hangar_model *m, hangar_job *job, hg_artifact **out, hangar_err *err)
 {
+    hg_artifact_choice choice;
+    hg_artifact_chosen(m->h->store, m->snap, &choice);
+    if (choice.damaged)
+        hg_job_note(job,
+                    "%s cannot be read, so the 32-bit form is used; hangar optimize %s chooses a form anew",
+                    HG_ARTIFACT_CHOICE, m->name);
     hangar_code code = hg_artifact_open(m->h->store, m->snap, NULL, out, err);
     if (code != HANGAR_E_NOT_FOUND && code != HANGAR_E_INVALID) return code;
     hg_job_phase(job, "converting");
-    code = hangar_onnx_convert(m->h, m->name, NULL, job, NULL, err);
+    hangar_convert_options again = HANGAR_CONVERT_OPTIONS_INIT;
+    again.form = hg_artifact_kind_form(choice.kind)->name;
+    code = choice.found ? hg_onnx_convert(m->h, m->snap, m->name, &again, job, NULL, err)
+                        : hangar_onnx_convert(m->h, m->name, NULL, job, NULL, err);
     if (code == HANGAR_OK) code = hg_artifact_open(m->h->store, m->snap, NULL, out, err);
     return code;
 }

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "convert/artifact.h"
 #include "convert/convert.h"
+#include "hardware/hardware.h"
 #include "manager/convert.h"
 #include "manager/journal.h"
 #include "manager/onnx_check.h"
@@ -14,6 +15,21 @@ static hangar_code open_snapshot(hangar *h, const char *ref, hg_snapshot **out, 
     hg_ref parsed;
     hangar_code code = hg_ref_parse(ref, &parsed, err);
     return code == HANGAR_OK ? hg_snapshot_open(h->store, &parsed, out, err) : code;
+}
+
+/* For hangar itself: in the form that was named, else in the one that fits. */
+static hangar_code make_own(hangar *h, const hg_snapshot *snap, const char *ref,
+                            hangar_convert_options *options, hangar_job *job, char **out_json,
+                            hangar_err *err)
+{
+    hg_facts facts;
+    char why[HG_PROFILE_WHY_MAX] = "";
+    if (options->form) return hg_onnx_make(h, snap, ref, options, NULL, NULL, job, out_json, err);
+    hg_facts_read(snap, &facts, NULL);
+    const hg_profile *profile = hg_profile_default(h->settings, &facts, hg_usable_memory(), why);
+    options->form = profile->form;
+    if (*why) hg_job_note(job, "%s", why);
+    return hg_onnx_make(h, snap, ref, options, profile, why, job, out_json, err);
 }
 
 /* Converts one model. */
@@ -28,8 +44,42 @@ hangar_code hangar_onnx_convert(hangar *h, const char *ref, const hangar_convert
     if (code == HANGAR_OK) code = open_snapshot(h, ref, &snap, err);
     if (code != HANGAR_OK) return hg_wrap(err, code, "converting %s", ref);
     int64_t id = hg_journal_begin(h, "convert", ref);
-    code = hg_onnx_convert(h, snap, ref, &known, job, out_json, err);
+    code = known.out ? hg_onnx_convert(h, snap, ref, &known, job, out_json, err)
+                     : make_own(h, snap, ref, &known, job, out_json, err);
     return hg_journal_end(h, id, hg_wrap(err, code, "converting %s", ref), err);
+}
+
+/* Tunes one model. */
+hangar_code hangar_onnx_optimize(hangar *h, const char *ref, const hangar_optimize_options *options,
+                                 hangar_job *job, char **out_json, hangar_err *err)
+{
+    hangar_optimize_options known = {0};
+    HG_AUTO(hg_snapshot_auto_free) hg_snapshot *snap = NULL;
+    if (out_json) *out_json = NULL;
+    hangar_code code =
+        hg_options_read(options, sizeof options->size, "hangar_optimize_options", &known, sizeof known, err);
+    if (code == HANGAR_OK) code = open_snapshot(h, ref, &snap, err);
+    if (code != HANGAR_OK) return hg_wrap(err, code, "optimizing %s", ref);
+    int64_t id = hg_journal_begin(h, "optimize", ref);
+    code = hg_onnx_optimize(h, snap, ref, &known, job, out_json, err);
+    return hg_journal_end(h, id, hg_wrap(err, code, "optimizing %s", ref), err);
+}
+
+/* All profiles. */
+hangar_code hangar_onnx_profiles(char **out_json, hangar_err *err)
+{
+    HG_AUTO(hg_jw_auto_free) hg_jw *w = hg_jw_new();
+    const hg_profile *profile;
+    if (!w) return hg_fail_memory(err);
+    hg_jw_arr(w, NULL);
+    for (size_t i = 0; (profile = hg_profile_at(i)); i++) {
+        hg_jw_obj(w, NULL);
+        hg_jw_text(w, "name", profile->name);
+        hg_jw_text(w, "form", profile->form);
+        hg_jw_text(w, "words", profile->words);
+        hg_jw_end(w);
+    }
+    return hg_jw_finish(w, false, out_json, err);
 }
 
 /* All forms. */

@@ -40,8 +40,6 @@ hangar_code hg_or_open(hangar *h, const hg_artifact *a, hangar_job *job, hg_or_s
     hg_jw_obj(w, NULL);
     hg_artifact_load_members(a, w);
     hg_jw_i64(w, "threads", h->settings->threads);
-    /* Floats stay mapped; quantized kernels are 10 to 100 times slower unpacked. */
-    hg_jw_bool(w, "prepack", strcmp(hg_artifact_form(a), hg_form_at(0)->name) != 0);
     hangar_code code = hg_jw_finish(w, false, &load, err);
     if (code != HANGAR_OK) return code;
     hg_runner_options options = {h->settings->load_timeout, h->settings->step_timeout};

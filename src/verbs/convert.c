@@ -52,7 +52,7 @@ static const hg_param params[] = {
      .type = HG_TEXT,
      .at = offsetof(convert_args, form),
      .metavar = "FORM",
-     .help = "what becomes of the weights: f32 (the default), ...; hangar quantize lists them"},
+     .help = "what becomes of the weights: f32 (the default), ...; hangar quantize --list names them"},
     {0}};
 
 static const hg_example examples[] = {{"hangar convert hangar-labs/whisper-digits",

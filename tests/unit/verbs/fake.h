@@ -135,6 +135,21 @@ hangar_code hangar_onnx_convert(hangar *h, const char *ref, const hangar_convert
                   o->opset);
     return answer(out, err);
 }
+hangar_code hangar_onnx_optimize(hangar *h, const char *ref, const hangar_optimize_options *o,
+                                 hangar_job *job, char **out, hangar_err *err)
+{
+    (void)h;
+    (void)job;
+    hg_buf_printf(&seen, "optimize %s profile %s level %s out %s place %d seconds %g keep %d\n", ref,
+                  o->profile, o->level ? o->level : "-", o->out ? o->out : "-", (int)o->place, o->seconds,
+                  o->keep);
+    return answer(out, err);
+}
+hangar_code hangar_onnx_profiles(char **out, hangar_err *err)
+{
+    hg_buf_printf(&seen, "profiles\n");
+    return answer(out, err);
+}
 hangar_code hangar_onnx_validate(hangar *h, const char *ref, hangar_job *job, char **out, hangar_err *err)
 {
     (void)h;

@@ -21,7 +21,7 @@ static void test_every_verb_is_whole(void **state)
             assert_true(p->at < (*v)->args_size);
         }
     }
-    assert_int_equal(count, 17);
+    assert_int_equal(count, 19);
     assert_null(hg_verb_get("nothing"));
 }
 

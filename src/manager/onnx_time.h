@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How fast a loaded model is at what it is for (the operation "time" of engine/onnx_ops.h). What is measured, where the model's own positions
+ * are fewer with as many as it has:
+ *
+ *   model                              prefill             batch       step                       score
+ *   text encoders                      1 x 128 tokens      8 x 32                                 prefill + batch
+ *   pictures (and text with them)      1 picture                                                  prefill
+ *   sound to text at once (CTC)        10 s                                                       prefill
+ *   text decoders                      1 x 128 tokens                  1 token behind 128         prefill + 64 steps
+ *   encoder and decoder of text        encoder: 1 x 128                1 token behind 64          prefill + 64 steps
+ *   Whisper                            encoder: 1 window               1 token behind 64          prefill + 64 steps
+ *
+ * Each number is the median of up to HG_TIME_REPEATS runs behind HG_TIME_WARM others.
+ */
+#ifndef HG_MANAGER_ONNX_TIME_H
+#define HG_MANAGER_ONNX_TIME_H
+
+#include "manager/proof.h"
+
+#define HG_TIME_WARM    2
+#define HG_TIME_REPEATS 15
+#define HG_TIME_TOKENS  128
+#define HG_TIME_BATCH   8
+#define HG_TIME_SHORT   32
+#define HG_TIME_PAST    64 /* of a decoder beside an encoder */
+#define HG_TIME_STEPS   64
+#define HG_TIME_SAMPLES 160000
+
+/* Seconds; 0 = the model has no such thing. */
+typedef struct hg_times {
+    double prefill, batch, step;
+    double score;
+} hg_times;
+/* The middle one of n numbers, which are sorted for it (the mean of two when n is even); 0 for none. */
+double hg_median(double *numbers, size_t n);
+/* What a form costs at the model's main use, from the other members. */
+double hg_times_score(const hg_times *t);
+
+/*
+ * Measures for at most `seconds` (each number takes two runs at least). UNSUPPORTED when the graph wants an input that is not known.
+ */
+hangar_code hg_onnx_measure(hg_or_session *s, const hg_snapshot *snap, double seconds, hg_times *out,
+                            hangar_err *err);
+
+#endif
