@@ -103,14 +103,28 @@ HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_onnx_profiles(char **out_json, h
 /* HANGAR_OK when a converted form of the model is there, else NOT_FOUND. */
 HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_onnx_exists(hangar *h, const char *ref, hangar_err *err);
 
+typedef struct hangar_validate_options {
+    size_t size;
+    const char *form; /* which form of the model; NULL: the one that is used */
+    bool layers; /* also compare the model cut after its first layer, its first two, ...: which one drifts */
+} hangar_validate_options;
+#define HANGAR_VALIDATE_OPTIONS_INIT            \
+    {                                           \
+        .size = sizeof(hangar_validate_options) \
+    }
+
 /*
  * Checks a converted model: the structure of each graph, that it loads in ONNX Runtime (in a child), that
- * its outputs are finite, that step by step equals all at once, and, when the repository has a
- * reference.json, that the values agree. out_json: the report card {"ref","ok","checks":[{"name","ok",
- * "value","limit","detail"}],"seconds"}. A failed check is the result INTEGRITY, with out_json filled.
+ * its outputs are finite, that an input gives the same alone, in a batch, with padding and step by step, that
+ * the answers are those of the source architecture computed anew in double precision, those of a form
+ * near those of the weights as they were, and, when the repository has a reference.json, that the values agree.
+ * out_json: the report card {"ref","commit","form","ok","checks":[{"name","ok","value","limit","detail",
+ * "skipped"}],"seconds"}. A failed check is the result INTEGRITY, with out_json filled.
  */
-HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_onnx_validate(hangar *h, const char *ref, hangar_job *job,
-                                                              char **out_json, hangar_err *err);
+HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_onnx_validate(hangar *h, const char *ref,
+                                                              const hangar_validate_options *options,
+                                                              hangar_job *job, char **out_json,
+                                                              hangar_err *err);
 
 #ifdef __cplusplus
 }

@@ -154,7 +154,7 @@ static hangar_code prove_twin(hangar *h, const hg_convert_spec *spec, const char
 {
     HG_AUTO(hg_artifact_auto_free) hg_artifact *artifact = NULL;
     hangar_code code = hg_artifact_open_at(stage, spec->snap, &artifact, err);
-    return code == HANGAR_OK ? hg_onnx_report(h, spec->snap, artifact, ref, job, report, err) : code;
+    return code == HANGAR_OK ? hg_onnx_report(h, spec->snap, artifact, ref, false, job, report, err) : code;
 }
 
 static hangar_code make(hangar *h, const hg_convert_spec *spec, const char *ref, const char *stage,

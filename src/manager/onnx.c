@@ -111,14 +111,23 @@ hangar_code hangar_onnx_exists(hangar *h, const char *ref, hangar_err *err)
 }
 
 /* Checks a converted model. */
-hangar_code hangar_onnx_validate(hangar *h, const char *ref, hangar_job *job, char **out_json,
-                                 hangar_err *err)
+hangar_code hangar_onnx_validate(hangar *h, const char *ref, const hangar_validate_options *options,
+                                 hangar_job *job, char **out_json, hangar_err *err)
 {
+    char kind[HG_ARTIFACT_KIND_MAX];
+    hangar_validate_options known = {0};
     HG_AUTO(hg_snapshot_auto_free) hg_snapshot *snap = NULL;
     HG_AUTO(hg_artifact_auto_free) hg_artifact *artifact = NULL;
     if (out_json) *out_json = NULL;
-    hangar_code code = open_snapshot(h, ref, &snap, err);
-    if (code == HANGAR_OK) code = hg_artifact_open(h->store, snap, NULL, &artifact, err);
-    if (code == HANGAR_OK) code = hg_onnx_report(h, snap, artifact, ref, job, out_json, err);
+    hangar_code code =
+        hg_options_read(options, sizeof options->size, "hangar_validate_options", &known, sizeof known, err);
+    if (code == HANGAR_OK && known.form && !hg_form_get(known.form))
+        code = hg_fail(err, HANGAR_E_USAGE, "no form is called %.32s", known.form);
+    if (code == HANGAR_OK) code = open_snapshot(h, ref, &snap, err);
+    if (code == HANGAR_OK) {
+        hg_artifact_kind(known.form, kind);
+        code = hg_artifact_open(h->store, snap, known.form ? kind : NULL, &artifact, err);
+    }
+    if (code == HANGAR_OK) code = hg_onnx_report(h, snap, artifact, ref, known.layers, job, out_json, err);
     return hg_wrap(err, code, "validating %s", ref);
 }

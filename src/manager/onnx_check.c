@@ -118,7 +118,8 @@ static hangar_code run_checks(hg_report *r, hg_or_session *s, hangar_err *err)
     if (code == HANGAR_OK && reference && !r->layers)
         code = hg_report_json(r, s, hg_json_root(reference), err);
     if (code != HANGAR_OK) return code;
-    return r->form->drift > 0 ? hg_report_drift(r, s, err) : hg_report_independent(r, s, err);
+    code = r->form->drift > 0 ? hg_report_drift(r, s, err) : hg_report_independent(r, s, err);
+    return code == HANGAR_OK && r->by_layer ? hg_report_by_layer(r, err) : code;
 }
 
 /* A session could not be made, or a run broke: that is what the report says, unless it was cancelled or a matter of this machine. */
@@ -182,12 +183,12 @@ static hangar_code keep(const hg_report *r, const char *text, hangar_err *err)
 
 /* Makes the report card. */
 hangar_code hg_onnx_report(hangar *h, const hg_snapshot *snap, const hg_artifact *artifact, const char *ref,
-                           hangar_job *job, char **out_json, hangar_err *err)
+                           bool by_layer, hangar_job *job, char **out_json, hangar_err *err)
 {
     double start = hg_now();
     HG_AUTO(hg_auto_free) char *text = NULL;
     HG_AUTO(hg_jw_auto_free) hg_jw *w = hg_jw_new();
-    hg_report r = {.h = h, .snap = snap, .artifact = artifact, .job = job, .w = w};
+    hg_report r = {.h = h, .snap = snap, .artifact = artifact, .job = job, .w = w, .by_layer = by_layer};
     r.form = hg_form_get(hg_artifact_form(artifact));
     if (!r.form) r.form = hg_form_at(0);
     if (!w) return hg_fail_memory(err);

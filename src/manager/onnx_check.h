@@ -40,7 +40,8 @@ typedef struct hg_report {
     size_t made, failed;
     size_t numbers, not_finite; /* of the outputs seen so far */
     uint32_t layers;            /* everything is run on the first ones only; 0 = on all */
-    char first[160];            /* the first check that failed, in words */
+    bool by_layer;
+    char first[160]; /* the first check that failed, in words */
 } hg_report;
 
 #define HG_REPORT_NONE (-1.0) /* no value, no limit */
@@ -74,6 +75,8 @@ hangar_code hg_report_json(hg_report *r, hg_or_session *s, const hg_jval *refere
 hangar_code hg_report_independent(hg_report *r, hg_or_session *s, hangar_err *err);
 /* A form against the weights as they were; makes the independent check on those, too (proof_base.c). */
 hangar_code hg_report_drift(hg_report *r, hg_or_session *s, hangar_err *err);
+/* The model cut after 1, 2, ... layers: drift of a form, else the independent check (proof_base.c). */
+hangar_code hg_report_by_layer(hg_report *r, hangar_err *err);
 
 /* A model of the snapshot in `form`, built for the moment, and a runner that holds it. */
 typedef struct hg_probe {
@@ -86,8 +89,8 @@ void hg_probe_close(hg_probe *p);
 /* Memory that running a model takes: its weights as 32 bits, or as they were made. */
 uint64_t hg_report_memory(const hg_artifact *a);
 
-/* Makes the report, keeps it as report.json beside the graphs. INTEGRITY when a check failed. */
+/* Makes the report (by_layer: with a line for each number of first layers), keeps it as report.json beside the graphs. INTEGRITY when a check failed. */
 hangar_code hg_onnx_report(hangar *h, const hg_snapshot *snap, const hg_artifact *artifact, const char *ref,
-                           hangar_job *job, char **out_json, hangar_err *err);
+                           bool by_layer, hangar_job *job, char **out_json, hangar_err *err);
 
 #endif

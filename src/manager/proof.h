@@ -50,6 +50,7 @@ int64_t *hg_proof_positions(const hg_ref_input *in);
 /* What config.json says of a model's inputs. */
 typedef struct hg_proof_facts {
     uint64_t vocab, pad, start; /* start: the decoder's first token */
+    uint64_t layers;            /* of the longest stack; 0 = not known */
     uint64_t end[8];            /* end tokens */
     size_t end_count;
     size_t channels, height, width; /* of a picture */

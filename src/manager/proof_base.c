@@ -11,6 +11,7 @@
 #include "manager/onnx_check.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -210,7 +211,8 @@ hangar_code hg_report_independent(hg_report *r, hg_or_session *s, hangar_err *er
         hg_report_skip(r, "independent", "no output is one that the reference computes");
     } else if (p.layers) {
         hg_report_limit(r, "independent", p.worst, HG_REPORT_INDEPENDENT,
-                        "%zu values, the first %u layers anew in double precision", p.values, p.layers);
+                        "%zu values, the first %u layer%s anew in double precision", p.values, p.layers,
+                        p.layers == 1 ? "" : "s");
     } else {
         hg_report_limit(r, "independent", p.worst, HG_REPORT_INDEPENDENT,
                         "%zu values, computed anew in double precision", p.values);
@@ -282,10 +284,12 @@ static void compare_outputs(drift *d, const hg_proof_output *was, const hg_proof
 static void drift_lines(hg_report *r, const drift *d)
 {
     double relative = d->all > 0 ? sqrt(d->square / d->all) : d->square > 0 ? INFINITY : 0;
+    char cut[48] = "";
+    if (r->layers) snprintf(cut, sizeof cut, ", the first %u layer%s", r->layers, r->layers == 1 ? "" : "s");
     double cosine = d->all > 0 && d->other > 0 ? d->dot / sqrt(d->all * d->other) : 1;
     hg_report_limit(r, "drift", relative, r->form->drift,
-                    "relative L2 against the weights as they were%s; largest %.3g, cosine %.6f",
-                    r->layers ? ", first layers" : "", d->most, cosine);
+                    "relative L2 against the weights as they were%s; largest %.3g, cosine %.6f", cut, d->most,
+                    cosine);
     if (!d->tokens) return;
     hg_report_add(r, "kl", isfinite(d->kl), d->kl / (double)d->tokens, HG_REPORT_NONE,
                   "nats per token, over %zu tokens", d->tokens);
@@ -293,8 +297,8 @@ static void drift_lines(hg_report *r, const drift *d)
                   "of the tokens have the same best next one");
 }
 
-/* The original's answers first, then the form's, so that only one of them is in memory. */
-hangar_code hg_report_drift(hg_report *r, hg_or_session *s, hangar_err *err)
+/* The form's answers are had first, then the original's: only what is needed of both is in memory. */
+static hangar_code drift_of(hg_report *r, hg_or_session *s, bool independent_too, hangar_err *err)
 {
     hg_proof_input in = {0};
     hg_proof_output is = {0}, was = {0};
@@ -310,12 +314,38 @@ hangar_code hg_report_drift(hg_report *r, hg_or_session *s, hangar_err *err)
         if (code == HANGAR_OK) {
             compare_outputs(&d, &was, &is, language);
             drift_lines(r, &d);
-            code = hg_report_independent(r, &base.session, err);
+            if (independent_too) code = hg_report_independent(r, &base.session, err);
         }
         hg_probe_close(&base);
     }
     hg_proof_output_deinit(&is);
     hg_proof_output_deinit(&was);
     hg_proof_input_deinit(&in);
+    return code;
+}
+
+/* The line of the whole model. */
+hangar_code hg_report_drift(hg_report *r, hg_or_session *s, hangar_err *err)
+{
+    return drift_of(r, s, true, err);
+}
+
+/* A line for each number of first layers. */
+hangar_code hg_report_by_layer(hg_report *r, hangar_err *err)
+{
+    uint32_t all = r->layers;
+    hangar_code code = HANGAR_OK;
+    for (uint32_t n = 1; code == HANGAR_OK && n < r->facts.layers; n++) {
+        hg_probe probe;
+        r->layers = n;
+        hg_job_total(r->job, n, r->facts.layers, 0);
+        code = hg_job_check(r->job, err);
+        if (code == HANGAR_OK) code = hg_probe_open(r, r->form, n, &probe, err);
+        if (code != HANGAR_OK) break;
+        code = r->form->drift > 0 ? drift_of(r, &probe.session, false, err)
+                                  : hg_report_independent(r, &probe.session, err);
+        hg_probe_close(&probe);
+    }
+    r->layers = all;
     return code;
 }

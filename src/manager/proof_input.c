@@ -38,6 +38,17 @@ static void read_picture(const hg_jval *root, hg_proof_facts *f)
     f->channels = n >= 1 && n <= 64 ? (size_t)n : 3;
 }
 
+/* How many layers the longest stack has. */
+static uint64_t read_layers(const hg_jval *root)
+{
+    static const char *const keys[] = {"num_hidden_layers",  "n_layer",        "n_layers",      "num_layers",
+                                       "num_decoder_layers", "encoder_layers", "decoder_layers"};
+    uint64_t most = 0, n = 0;
+    for (size_t i = 0; i < HG_LEN(keys); i++)
+        if (number(root, keys[i], &n) && n > most) most = n;
+    return most;
+}
+
 static void read_ends(const hg_jval *end, hg_proof_facts *f)
 {
     if (hg_json_u64(end, &f->end[0])) f->end_count = 1;
@@ -67,6 +78,7 @@ hangar_code hg_proof_facts_read(const hg_snapshot *snap, const hg_or_session *s,
     (void)!number(root, "pad_token_id", &out->pad);
     if (!number(root, "decoder_start_token_id", &out->start))
         (void)!number(root, "bos_token_id", &out->start);
+    out->layers = read_layers(root);
     if (out->vocab < 1) out->vocab = 1;
     if (out->pad >= out->vocab) out->pad = 0;
     if (out->start >= out->vocab) out->start = 0;

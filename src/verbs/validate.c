@@ -5,26 +5,42 @@
 #include <stdio.h>
 
 typedef struct validate_args {
-    const char *ref;
+    const char *ref, *form;
+    bool layers;
 } validate_args;
 
-static const hg_param params[] = {{.name = "ref",
-                                   .type = HG_TEXT,
-                                   .at = offsetof(validate_args, ref),
-                                   .positional = true,
-                                   .required = true,
-                                   .help = "a model that was converted"},
-                                  {0}};
+static const hg_param params[] = {
+    {.name = "ref",
+     .type = HG_TEXT,
+     .at = offsetof(validate_args, ref),
+     .positional = true,
+     .required = true,
+     .help = "a model that was converted"},
+    {.name = "form",
+     .type = HG_TEXT,
+     .at = offsetof(validate_args, form),
+     .metavar = "FORM",
+     .help = "which form of it: f32, int8, ... (the one that is used)"},
+    {.name = "layers",
+     .type = HG_FLAG,
+     .at = offsetof(validate_args, layers),
+     .help = "also compare the model cut after its first layer, its first two, ..."},
+    {0}};
 
 static const hg_example examples[] = {{"hangar validate hangar-labs/whisper-digits",
                                        "the report card of a conversion"},
                                       {"hangar validate org/name --json", "the same for a program"},
+                                      {"hangar validate org/name --form int4 --layers",
+                                       "which layer a quantized form drifts in"},
                                       {0}};
 
 static hangar_code run(hg_call *call, char **out_json, hangar_err *err)
 {
     const validate_args *a = call->args;
-    return hangar_onnx_validate(call->h, a->ref, call->job, out_json, err);
+    hangar_validate_options options = HANGAR_VALIDATE_OPTIONS_INIT;
+    options.form = a->form;
+    options.layers = a->layers;
+    return hangar_onnx_validate(call->h, a->ref, &options, call->job, out_json, err);
 }
 
 /* A number or a text of the report; "" when there is none. */

@@ -274,3 +274,17 @@ test('the folder has what it should and is nothing but real files', () => {
   assert.equal(statSync(join(out('linked'), 'onnx/model.safetensors')).nlink > 1, true);
   assert.deepEqual(readdirSync(dirname(out('x'))).filter((entry) => entry.startsWith('.')), []);
 });
+
+test('validate looks at a form that is asked for, and layer by layer', () => {
+  ok(hangar('convert', 'arch/bert', '--form', 'int8'));
+  const plain = json(ok(hangar('validate', 'arch/bert', '--form', 'int8', '--json')).stdout);
+  assert.equal(plain.form, 'int8');
+  const named = (report, name) => report.checks.filter((check) => check.name === name);
+  assert.equal(named(plain, 'drift').length, 1);
+  const deep = json(ok(hangar('validate', 'arch/bert', '--form', 'int8', '--layers', '--json')).stdout);
+  assert.equal(named(deep, 'drift').length, 2, 'one for the first layer, one for both');
+  assert.ok(named(deep, 'drift').every(({ value }) => value > 0 && value < 0.1));
+  const missing = hangar('validate', 'arch/bert', '--form', 'int4', '--json');
+  assert.equal(missing.status, 3);
+  assert.equal(hangar('validate', 'arch/bert', '--form', 'int5').status, 2);
+});

@@ -150,11 +150,13 @@ hangar_code hangar_onnx_profiles(char **out, hangar_err *err)
     hg_buf_printf(&seen, "profiles\n");
     return answer(out, err);
 }
-hangar_code hangar_onnx_validate(hangar *h, const char *ref, hangar_job *job, char **out, hangar_err *err)
+hangar_code hangar_onnx_validate(hangar *h, const char *ref, const hangar_validate_options *o,
+                                 hangar_job *job, char **out, hangar_err *err)
 {
     (void)h;
     (void)job;
-    hg_buf_printf(&seen, "validate %s\n", ref);
+    hg_buf_printf(&seen, "validate %s%s%s%s\n", ref, o->form ? " form " : "", o->form ? o->form : "",
+                  o->layers ? " layers" : "");
     return answer(out, err);
 }
 hangar_code hangar_model_load(hangar *h, const char *ref, hangar_job *job, hangar_model **out,

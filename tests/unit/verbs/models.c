@@ -261,6 +261,9 @@ static void test_validate(void **state)
                                 "\n"
                                 "✗ a/b: 1 of 2 checks failed (1.5 s)\n");
     drop(&o);
+    o = CALL("validate", "a/b", "--form", "int4", "--layers");
+    assert_seen("validate a/b form int4 layers\n");
+    drop(&o);
 }
 
 static void test_mirror(void **state)
