@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Making the data file. An item is cut into tiles of outputs; a few threads take tiles, one after the other, over all items: read a tile as
- * F32, make its codes, put them where they belong in the mapped output file. Invariants: a tile's bytes are written by one thread alone;
- * a thread holds one tile (TILE_NUMBERS numbers, or one output if that is longer) and gives the pages of source and output that it
- * has done back to the kernel, so that memory stays bounded whatever the size of the model. The first error stops all.
+ * Making the data file. An item is cut into tiles of outputs; a few threads take tiles, one after the other, over all items: read some outputs
+ * of a tile as F32, make their codes, put them where they belong in the mapped output file. Invariants: a tile's bytes are written by one
+ * thread alone; a thread works in one piece of memory (BATCH_NUMBERS numbers, or one output if that is longer; the codes of a tile that has
+ * to be turned, or the numbers of one that lies turned) and gives the pages of source and output that it has done back to the kernel, so that
+ * memory stays bounded whatever the size of the model. The first error stops all.
  */
 #include "convert/make.h"
 
@@ -21,9 +22,15 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define TILE_NUMBERS ((uint64_t)1 << 18) /* wished numbers of one tile: 1 MiB as F32 */
-#define INPUTS_MAX   ((uint64_t)1 << 24) /* numbers of one output */
-#define THREADS_MAX  64
+#define TILE_NUMBERS ((uint64_t)1 << 19) /* wished numbers of one tile */
+#define BATCH_NUMBERS \
+    ((uint64_t)1 << 14) /* wished numbers that are F32 at a time: they stay in a near cache */
+#define TURN_BYTES  ((uint64_t)24 << 20) /* codes that wait to be turned, of all threads together */
+#define TURN_LEAST  ((uint64_t)1 << 20)  /* ... and of one, however many there are */
+#define TURN_ROWS   128                 /* rows of the output that are written between two returns of pages */
+#define SQUARE      16                  /* lines of a turned source that are read at a time */
+#define INPUTS_MAX  ((uint64_t)1 << 24) /* numbers of one output */
+#define THREADS_MAX 64
 
 /* ---- planning ---- */
 
@@ -99,6 +106,7 @@ typedef struct work {
     int fd;
     hangar_job *job;
     uint64_t source_bytes, page;
+    uint64_t turn_bytes;  /* one thread's part of TURN_BYTES */
     pthread_mutex_t lock; /* of what follows */
     size_t item;          /* the next tile */
     uint64_t output, done;
@@ -111,12 +119,25 @@ typedef struct tile {
     uint64_t first, count; /* outputs */
 } tile;
 
-static uint64_t tile_outputs(const hg_make *m)
+/* One thread's memory. */
+typedef struct desk {
+    float *numbers, *line; /* outputs as F32; a line of a turned source, or scales */
+    int8_t *codes;         /* int8 of a tile */
+    size_t numbers_room, line_room, codes_room;
+} desk;
+
+static uint64_t at_least_one(uint64_t n)
 {
-    uint64_t n = m->source.inputs ? TILE_NUMBERS / m->source.inputs : TILE_NUMBERS;
-    /* int8 goes to a strip of [inputs, outputs]: narrow strips would touch each line of the cache again and again. */
-    if (m->kind == HG_MAKE_INT8 && n < 64) n = 16 * TILE_NUMBERS / (m->source.inputs + 1) < 64 ? n : 64;
     return n ? n : 1;
+}
+
+/* int8 goes to a strip of [inputs, outputs], which is touched in every row: the wider, the fewer pages are touched twice. */
+static uint64_t tile_outputs(const work *w, const hg_make *m)
+{
+    uint64_t inputs = at_least_one(m->source.inputs);
+    if (m->source.turned) return at_least_one(w->turn_bytes / sizeof(float) / inputs);
+    if (m->kind == HG_MAKE_INT8) return at_least_one(w->turn_bytes / inputs);
+    return at_least_one(TILE_NUMBERS / inputs);
 }
 
 /* Takes the next tile; false when there is none, or when somebody failed. */
@@ -131,7 +152,7 @@ static bool take(work *w, tile *t)
     if (have) {
         t->m = &w->plan->items[w->item];
         t->first = w->output;
-        t->count = tile_outputs(t->m);
+        t->count = tile_outputs(w, t->m);
         if (t->count > t->m->source.outputs - t->first) t->count = t->m->source.outputs - t->first;
         w->output += t->count;
     }
@@ -164,68 +185,149 @@ static void forget(const work *w, const uint8_t *from, uint64_t bytes)
     if (b > a) (void)madvise((void *)a, b - a, MADV_DONTNEED); /* NOLINT: an address of the mapping */
 }
 
-/* The tile's outputs as F32, one behind the other. */
-static bool read_tile(const work *w, const tile *t, float *to, float *line)
+/* The memory for a tile; false when there is none. */
+static bool room(float **p, size_t *have, uint64_t want)
+{
+    if (want <= *have) return true;
+    free(*p);
+    *p = hg_calloc((size_t)want, sizeof **p);
+    *have = *p ? (size_t)want : 0;
+    return *p != NULL;
+}
+
+static bool desk_fit(desk *d, const tile *t)
+{
+    uint64_t inputs = t->m->source.inputs, batch = at_least_one(BATCH_NUMBERS / at_least_one(inputs));
+    uint64_t n = t->m->source.turned || batch > t->count ? t->count : batch;
+    if (!room(&d->numbers, &d->numbers_room, n * inputs)) return false;
+    if (!room(&d->line, &d->line_room, (inputs > t->count ? inputs : t->count) * SQUARE)) return false;
+    if (t->m->kind != HG_MAKE_INT8 || t->count * inputs <= d->codes_room) return true;
+    free(d->codes);
+    d->codes = hg_calloc((size_t)(t->count * inputs), 1);
+    d->codes_room = d->codes ? (size_t)(t->count * inputs) : 0;
+    return d->codes != NULL;
+}
+
+static const uint8_t *source_of(const work *w, const hg_make *m)
+{
+    return (const uint8_t *)w->maps[m->source.file].data + m->source.tensor->offset;
+}
+
+/* Outputs [first, first + count) as F32, one behind the other. */
+static bool read_lines(const work *w, const hg_make *m, uint64_t first, uint64_t count, float *to)
+{
+    const hg_make_source *s = &m->source;
+    const uint8_t *from =
+        source_of(w, m) + (s->first + first) * s->inputs * (hg_dtype_bits(s->tensor->dtype) / 8);
+    return hg_codes_read(s->tensor->dtype, from, (size_t)(count * s->inputs), to);
+}
+
+/* The same of a tile that lies [inputs, outputs]: a few lines at a time, so that what is put together is. */
+static bool read_turned(const work *w, const tile *t, float *to, float *lines)
 {
     const hg_make_source *s = &t->m->source;
-    size_t size = hg_dtype_bits(s->tensor->dtype) / 8;
-    const uint8_t *base = (const uint8_t *)w->maps[s->file].data + s->tensor->offset;
-    if (!s->turned) {
-        const uint8_t *from = base + (s->first + t->first) * s->inputs * size;
-        bool ok = hg_codes_read(s->tensor->dtype, from, (size_t)(t->count * s->inputs), to);
-        forget(w, from, t->count * s->inputs * size);
-        return ok;
+    size_t size = hg_dtype_bits(s->tensor->dtype) / 8, count = (size_t)t->count;
+    const uint8_t *base = source_of(w, t->m);
+    for (uint64_t i = 0; i < s->inputs; i += SQUARE) {
+        uint64_t n = i + SQUARE < s->inputs ? SQUARE : s->inputs - i;
+        for (uint64_t k = 0; k < n; k++) {
+            const uint8_t *from = base + ((i + k) * s->outputs + t->first) * size;
+            if (!hg_codes_read(s->tensor->dtype, from, count, lines + k * count)) return false;
+        }
+        for (uint64_t j = 0; j < count; j++)
+            for (uint64_t k = 0; k < n; k++) to[j * s->inputs + i + k] = lines[k * count + j];
     }
-    for (uint64_t i = 0; i < s->inputs; i++) {
-        if (!hg_codes_read(s->tensor->dtype, base + (i * s->outputs + t->first) * size, (size_t)t->count,
-                           line))
-            return false;
-        for (uint64_t j = 0; j < t->count; j++) to[j * s->inputs + i] = line[j];
-    }
+    forget(w, base, s->tensor->bytes);
     return true;
 }
 
-/* Codes of the tile [count][inputs], put into the strip of [inputs][outputs]. */
-static void write_int8(const work *w, const tile *t, const float *numbers, int8_t *codes)
+static void write_blocks(const work *w, const hg_make *m, uint64_t first, uint64_t count,
+                         const float *numbers, float *scales)
 {
-    const hg_make *m = t->m;
-    uint64_t inputs = m->source.inputs, outputs = m->source.outputs;
-    int8_t *to = (int8_t *)w->out + m->offset[0] + t->first;
-    for (uint64_t j = 0; j < t->count; j++) {
-        float scale = hg_codes_int8(numbers + j * inputs, (size_t)inputs, codes + j * inputs);
-        memcpy(w->out + m->offset[1] + (t->first + j) * 4, &scale, 4);
-    }
-    for (uint64_t i = 0; i < inputs; i += 64) { /* squares that fit the nearest cache */
-        uint64_t end = i + 64 < inputs ? i + 64 : inputs;
-        for (uint64_t k = i; k < end; k++)
-            for (uint64_t j = 0; j < t->count; j++) to[k * outputs + j] = codes[j * inputs + k];
-    }
-    forget(w, w->out + m->offset[0], m->bytes[0]);
-}
-
-static void write_blocks(const work *w, const tile *t, const float *numbers, float *scales)
-{
-    const hg_make *m = t->m;
     uint64_t inputs = m->source.inputs, blocks = (inputs + m->block - 1) / m->block;
     uint64_t line = blocks * m->block * m->bits / 8, size = m->half ? 2 : 4;
-    uint8_t *to = w->out + m->offset[0] + t->first * line,
-            *at = w->out + m->offset[1] + t->first * blocks * size;
-    for (uint64_t j = 0; j < t->count; j++, at += blocks * size) {
+    uint8_t *to = w->out + m->offset[0] + first * line, *at = w->out + m->offset[1] + first * blocks * size;
+    for (uint64_t j = 0; j < count; j++, at += blocks * size) {
         hg_codes_blocks(numbers + j * inputs, (size_t)inputs, m->bits, m->block, to + j * line, scales);
         if (m->half) hg_codes_half(scales, (size_t)blocks, (uint16_t *)(void *)at);
         else memcpy(at, scales, (size_t)blocks * 4);
     }
-    forget(w, to, t->count * line);
 }
 
-static void write_plain(const work *w, const tile *t, const float *numbers)
+static void write_plain(const work *w, const hg_make *m, uint64_t first, uint64_t count, const float *numbers)
 {
-    const hg_make *m = t->m;
-    uint64_t n = t->count * m->source.inputs, size = m->kind == HG_MAKE_F16 ? 2 : 4;
-    uint8_t *to = w->out + m->offset[0] + t->first * m->source.inputs * size;
+    uint64_t n = count * m->source.inputs, size = m->kind == HG_MAKE_F16 ? 2 : 4;
+    uint8_t *to = w->out + m->offset[0] + first * m->source.inputs * size;
     if (m->kind == HG_MAKE_F16) hg_codes_half(numbers, (size_t)n, (uint16_t *)(void *)to);
     else memcpy(to, numbers, (size_t)n * 4);
-    forget(w, to, n * size);
+}
+
+/* Codes of outputs of tile t, which wait in the desk; their scales are written. */
+static void write_int8(const work *w, const tile *t, uint64_t first, uint64_t count, const float *numbers,
+                       int8_t *codes)
+{
+    const hg_make *m = t->m;
+    size_t inputs = (size_t)m->source.inputs;
+    for (uint64_t j = 0; j < count; j++) {
+        float scale = hg_codes_int8(numbers + j * inputs, inputs, codes + (first - t->first + j) * inputs);
+        memcpy(w->out + m->offset[1] + (first + j) * 4, &scale, 4);
+    }
+}
+
+/* Codes of a tile [count][inputs], put into the strip of [inputs][outputs]. */
+static void turn_int8(const work *w, const tile *t, const int8_t *codes)
+{
+    const hg_make *m = t->m;
+    size_t inputs = (size_t)m->source.inputs, outputs = (size_t)m->source.outputs, count = (size_t)t->count;
+    uint8_t *strip = w->out + m->offset[0] + t->first;
+    for (size_t i = 0; i < inputs; i += TURN_ROWS) {
+        size_t n = inputs - i < TURN_ROWS ? inputs - i : TURN_ROWS;
+        uint8_t *to = strip + i * outputs;
+        hg_codes_turn(codes + i, count, n, inputs, (int8_t *)to, outputs);
+        forget(w, to, (n - 1) * outputs + count);
+    }
+}
+
+/* Gives back what outputs [first, end) have been read from. */
+static void leave_source(const work *w, const hg_make *m, uint64_t first, uint64_t end)
+{
+    uint64_t line = m->source.inputs * (hg_dtype_bits(m->source.tensor->dtype) / 8);
+    forget(w, source_of(w, m) + (m->source.first + first) * line, (end - first) * line);
+}
+
+/* Gives back what a tile has been written to, but for what turn_int8 has. */
+static void leave_output(const work *w, const tile *t)
+{
+    const hg_make *m = t->m;
+    for (int i = 0; i < 2 && (m->kind != HG_MAKE_INT8 || i == 1); i++) {
+        uint64_t line = m->bytes[i] / m->source.outputs;
+        forget(w, w->out + m->offset[i] + t->first * line, t->count * line);
+    }
+}
+
+/* One tile; false when it has a number that is not finite. */
+static bool make_tile(const work *w, const tile *t, desk *d)
+{
+    const hg_make *m = t->m;
+    uint64_t inputs = m->source.inputs, batch = at_least_one(BATCH_NUMBERS / at_least_one(inputs));
+    if (m->source.turned && !read_turned(w, t, d->numbers, d->line)) return false;
+    uint64_t left = 0; /* outputs whose source is given back */
+    for (uint64_t done = 0, n; done < t->count; done += n) {
+        n = t->count - done < batch ? t->count - done : batch;
+        uint64_t first = t->first + done;
+        const float *numbers = m->source.turned ? d->numbers + done * inputs : d->numbers;
+        if (!m->source.turned && !read_lines(w, m, first, n, d->numbers)) return false;
+        if (m->kind == HG_MAKE_INT8) write_int8(w, t, first, n, numbers, d->codes);
+        else if (m->kind == HG_MAKE_BLOCKS) write_blocks(w, m, first, n, numbers, d->line);
+        else write_plain(w, m, first, n, numbers);
+        bool last = done + n == t->count;
+        if (m->source.turned || (!last && (done + n - left) * inputs < TILE_NUMBERS)) continue;
+        leave_source(w, m, t->first + left, first + n);
+        left = done + n;
+    }
+    if (m->kind == HG_MAKE_INT8) turn_int8(w, t, d->codes);
+    leave_output(w, t);
+    return true;
 }
 
 /* One thread: tile after tile. */
@@ -233,35 +335,21 @@ static void *run(void *arg)
 {
     work *w = arg;
     tile t;
-    size_t room = 0;
-    float *numbers = NULL;
-    int8_t *more = NULL; /* codes, or scales, or a line of a turned source */
+    desk d = {0};
     while (take(w, &t)) {
-        uint64_t n = t.count * t.m->source.inputs,
-                 line = t.count > t.m->source.inputs ? t.count : t.m->source.inputs;
-        size_t want = (size_t)(n > line * 4 ? n : line * 4);
-        if (want > room) {
-            free(numbers);
-            free(more);
-            numbers = hg_calloc(want, sizeof *numbers);
-            more = hg_calloc(want, 1);
-            room = want;
-        }
-        if (!numbers || !more) {
+        if (!desk_fit(&d, &t)) {
             fail(w, HANGAR_E_NO_MEMORY, "out of memory", t.m->source.tensor->name);
             break;
         }
-        if (!read_tile(w, &t, numbers, (float *)(void *)more)) {
+        if (!make_tile(w, &t, &d)) {
             fail(w, HANGAR_E_INVALID, "holds numbers that are not finite", t.m->source.tensor->name);
             break;
         }
-        if (t.m->kind == HG_MAKE_INT8) write_int8(w, &t, numbers, more);
-        else if (t.m->kind == HG_MAKE_BLOCKS) write_blocks(w, &t, numbers, (float *)(void *)more);
-        else write_plain(w, &t, numbers);
-        finish(w, n * hg_dtype_bits(t.m->source.tensor->dtype) / 8);
+        finish(w, t.count * t.m->source.inputs * (hg_dtype_bits(t.m->source.tensor->dtype) / 8));
     }
-    free(numbers);
-    free(more);
+    free(d.numbers);
+    free(d.line);
+    free(d.codes);
     return NULL;
 }
 
@@ -271,6 +359,8 @@ static void run_threads(work *w)
     cpu_set_t set;
     int wanted = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1, started = 0;
     if (wanted > THREADS_MAX) wanted = THREADS_MAX;
+    w->turn_bytes = TURN_BYTES / (uint64_t)wanted;
+    if (w->turn_bytes < TURN_LEAST) w->turn_bytes = TURN_LEAST;
     while (started < wanted - 1 && pthread_create(&threads[started], NULL, run, w) == 0) started++;
     (void)run(w);
     while (started > 0) pthread_join(threads[--started], NULL);

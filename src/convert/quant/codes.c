@@ -4,26 +4,49 @@
 #include <math.h>
 #include <string.h>
 
-/* Several versions of one function, chosen when the program starts. Sanitizers run before that choice can be made. */
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && \
-    !defined(__clang__)
-#    define MANY __attribute__((target_clones("arch=x86-64-v4", "avx2", "default"), optimize("O3")))
-#else
-#    define MANY
+/*
+ * Several versions of one function, chosen when the program starts. Sanitizers run before that choice can be made. The loops keep to what
+ * becomes vectors under strict floating point: a least or a largest number is looked for among the numbers' bits, as integers. No product is
+ * fused with a sum, so that all versions write the same codes. They are static: compilers do not agree on the names of others.
+ */
+#if defined(__has_feature)
+#    if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#        define ONE_VERSION
+#    endif
 #endif
+#if !defined(__x86_64__) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || \
+    defined(ONE_VERSION)
+#    define MANY
+#elif defined(__clang__)
+#    pragma STDC FP_CONTRACT OFF
+#    define MANY __attribute__((target_clones("avx512bw", "avx2", "default")))
+#else
+#    define MANY                                                                                         \
+        __attribute__((target_clones("arch=x86-64-v4", "avx2", "default"), optimize("O3", "fp-contract=" \
+                                                                                          "off")))
+#endif
+#define INLINE static inline __attribute__((always_inline))
 
-static inline float float_of(uint32_t bits)
+INLINE float float_of(uint32_t bits)
 {
     float f;
     memcpy(&f, &bits, sizeof f);
     return f;
 }
 
-static inline uint32_t bits_of(float f)
+INLINE uint32_t bits_of(float f)
 {
     uint32_t bits;
     memcpy(&bits, &f, sizeof bits);
     return bits;
+}
+
+/* Number i of a list that may lie at any address; files and machines are little-endian. */
+INLINE uint32_t half_at(const uint8_t *from, size_t i)
+{
+    uint16_t h;
+    memcpy(&h, from + 2 * i, sizeof h);
+    return h;
 }
 
 /* ---- to F32 ---- */
@@ -41,7 +64,7 @@ MANY static bool read_bf16(const uint8_t *from, size_t n, float *to)
 {
     uint32_t bad = 0;
     for (size_t i = 0; i < n; i++) {
-        uint32_t h = (uint32_t)(from[2 * i] | from[2 * i + 1] << 8);
+        uint32_t h = half_at(from, i);
         bad |= (h & 0x7f80u) == 0x7f80u;
         to[i] = float_of(h << 16);
     }
@@ -53,7 +76,7 @@ MANY static bool read_f16(const uint8_t *from, size_t n, float *to)
 {
     uint32_t bad = 0;
     for (size_t i = 0; i < n; i++) {
-        uint32_t h = (uint32_t)(from[2 * i] | from[2 * i + 1] << 8);
+        uint32_t h = half_at(from, i);
         bad |= (h & 0x7c00u) == 0x7c00u;
         float magnitude = float_of((h & 0x7fffu) << 13) * 0x1p112f;
         to[i] = float_of(bits_of(magnitude) | (h & 0x8000u) << 16);
@@ -90,7 +113,7 @@ bool hg_codes_read(hg_dtype dtype, const void *from, size_t n, float *to)
  * Normal halves: rounding is an addition of half of the last kept bit (one less when that bit is 0), which carries into the exponent by
  * itself. Below 2^-14 the sum with a number whose last bit is 2^-24 rounds as wanted.
  */
-MANY void hg_codes_half(const float *from, size_t n, uint16_t *to)
+MANY static void halves(const float *from, size_t n, uint16_t *to)
 {
     for (size_t i = 0; i < n; i++) {
         uint32_t bits = bits_of(from[i]), sign = bits >> 16 & 0x8000u, m = bits & 0x7fffffffu;
@@ -103,80 +126,183 @@ MANY void hg_codes_half(const float *from, size_t n, uint16_t *to)
     }
 }
 
+void hg_codes_half(const float *from, size_t n, uint16_t *to)
+{
+    halves(from, n, to);
+}
+
 /* ---- to 8 and 4 bits ---- */
 
 /* Rounds to the nearest, ties to even, by adding 1.5 2^23: for |x| < 2^22. */
-static inline int32_t nearest(float x)
+INLINE int32_t nearest(float x)
 {
     return (int32_t)(bits_of(x + 12582912.0f) - bits_of(12582912.0f));
 }
 
-MANY float hg_codes_int8(const float *w, size_t n, int8_t *to)
+MANY static float row_int8(const float *w, size_t n, int8_t *to)
 {
-    float most = 0;
+    uint32_t bits = 0; /* of numbers without their sign: these are in the numbers' order */
     for (size_t i = 0; i < n; i++) {
-        float a = float_of(bits_of(w[i]) & 0x7fffffffu);
-        most = a > most ? a : most;
+        uint32_t b = bits_of(w[i]) & 0x7fffffffu;
+        bits = b > bits ? b : bits;
     }
-    float scale = most / 127;
+    const float most = float_of(bits), scale = most / 127;
     if (!(scale > 1e-37f)) { /* all zeros, or too small for a scale */
         memset(to, 0, n);
         return 1;
     }
     float inverse = 127 / most;
     for (size_t i = 0; i < n; i++) {
-        float x = w[i] * inverse;
-        x = x > 127 ? 127 : x < -127 ? -127 : x;
-        to[i] = (int8_t)nearest(x);
+        int32_t code = nearest(w[i] * inverse);
+        code = code < -127 ? -127 : code;
+        to[i] = (int8_t)(code < 127 ? code : 127);
     }
     return scale;
 }
 
-/* The number of a block that is largest in magnitude; of two with different signs the positive one. */
-static inline float largest(const float *w, size_t n)
+float hg_codes_int8(const float *w, size_t n, int8_t *to)
 {
-    float low = 0, high = 0;
+    return row_int8(w, n, to);
+}
+
+/*
+ * The number of a block that is largest in magnitude; of two with different signs the positive one. The sign's bit goes below the others, turned
+ * round: then the largest integer is that number.
+ */
+INLINE float largest(const float *w, size_t n)
+{
+    uint32_t most = 0;
     for (size_t i = 0; i < n; i++) {
-        low = w[i] < low ? w[i] : low;
-        high = w[i] > high ? w[i] : high;
+        uint32_t b = bits_of(w[i]), key = (b << 1 | b >> 31) ^ 1;
+        most = key > most ? key : most;
     }
-    return -low > high ? low : high;
+    most ^= 1;
+    return float_of(most >> 1 | most << 31);
 }
 
 /* One block of whole length: codes as bytes. */
-static inline float block_codes(const float *w, size_t n, int32_t middle, uint8_t *codes)
+INLINE float block_codes(const float *w, size_t n, int32_t middle, uint8_t *codes)
 {
     float scale = largest(w, n) / (float)-middle;
     float inverse = scale != 0 ? 1 / scale : 0;
     if (!(inverse > -3e38f && inverse < 3e38f)) inverse = scale = 0; /* too small for a scale: zeros */
-    float top = (float)(2 * middle - 1);
     for (size_t i = 0; i < n; i++) {
-        float x = w[i] * inverse + (float)middle;
-        x = x < 0 ? 0 : x > top ? top : x;
-        codes[i] = (uint8_t)nearest(x);
+        int32_t code = nearest(w[i] * inverse) + middle;
+        code = code < 0 ? 0 : code;
+        codes[i] = (uint8_t)(code < 2 * middle ? code : 2 * middle - 1);
     }
     return scale;
 }
 
+/* Two codes of 4 bits to a byte, the first in the low half. */
+INLINE void pack(const uint8_t *codes, size_t n, uint8_t *to)
+{
+    for (size_t i = 0; i < n / 2; i++) {
+        uint32_t two = half_at(codes, i);
+        to[i] = (uint8_t)(two | two >> 4);
+    }
+}
+
 #define BLOCK_MAX 4096
 
-MANY void hg_codes_blocks(const float *w, size_t n, unsigned bits, unsigned block, uint8_t *to, float *scales)
+/* Whole blocks of one length, which compilers know where this is inlined. */
+INLINE void whole_blocks(const float *w, size_t count, unsigned bits, size_t block, uint8_t *to,
+                         float *scales)
 {
     uint8_t codes[BLOCK_MAX];
-    float padded[BLOCK_MAX];
-    int32_t middle = 1 << (bits - 1);
-    size_t count = (n + block - 1) / block, bytes = (size_t)block * bits / 8;
-    for (size_t b = 0; b < count; b++) {
-        const float *from = w + b * block;
-        size_t left = n - b * block;
-        if (left < block) { /* the last block: what is missing counts as 0 */
-            memset(padded, 0, block * sizeof *padded);
-            memcpy(padded, from, left * sizeof *padded);
-            from = padded;
-        }
-        uint8_t *out = to + b * bytes;
-        scales[b] = block_codes(from, block, middle, bits == 8 ? out : codes);
-        if (bits == 8) continue;
-        for (size_t i = 0; i < block / 2; i++) out[i] = (uint8_t)(codes[2 * i] | codes[2 * i + 1] << 4);
+    for (size_t b = 0; b < count; b++, w += block, to += block * bits / 8) {
+        scales[b] = block_codes(w, block, 1 << (bits - 1), bits == 8 ? to : codes);
+        if (bits == 4) pack(codes, block, to);
     }
+}
+
+MANY static void blocks_4_32(const float *w, size_t count, uint8_t *to, float *scales)
+{
+    whole_blocks(w, count, 4, 32, to, scales);
+}
+
+MANY static void blocks_8_32(const float *w, size_t count, uint8_t *to, float *scales)
+{
+    whole_blocks(w, count, 8, 32, to, scales);
+}
+
+MANY static void blocks_8_128(const float *w, size_t count, uint8_t *to, float *scales)
+{
+    whole_blocks(w, count, 8, 128, to, scales);
+}
+
+MANY static void blocks_any(const float *w, size_t count, unsigned bits, size_t block, uint8_t *to,
+                            float *scales)
+{
+    whole_blocks(w, count, bits, block, to, scales);
+}
+
+static void blocks(const float *w, size_t count, unsigned bits, size_t block, uint8_t *to, float *scales)
+{
+    if (bits == 4 && block == 32) blocks_4_32(w, count, to, scales);
+    else if (bits == 8 && block == 32) blocks_8_32(w, count, to, scales);
+    else if (bits == 8 && block == 128) blocks_8_128(w, count, to, scales);
+    else blocks_any(w, count, bits, block, to, scales);
+}
+
+void hg_codes_blocks(const float *w, size_t n, unsigned bits, unsigned block, uint8_t *to, float *scales)
+{
+    float padded[BLOCK_MAX];
+    size_t count = n / block, left = n % block;
+    blocks(w, count, bits, block, to, scales);
+    if (left == 0) return;
+    memset(padded, 0, block * sizeof *padded); /* the last block: what is missing counts as 0 */
+    memcpy(padded, w + count * block, left * sizeof *padded);
+    blocks(padded, 1, bits, block, to + count * block * bits / 8, scales + count);
+}
+
+/* ---- turning ---- */
+
+/* 8 x 8 bytes, a line in each number: halves, quarters and eighths change places across the diagonal. */
+INLINE void turn_square(uint64_t x[8])
+{
+    static const struct {
+        unsigned lines, shift;
+        uint64_t mask;
+    } steps[] = {{4, 32, 0x00000000ffffffff}, {2, 16, 0x0000ffff0000ffff}, {1, 8, 0x00ff00ff00ff00ff}};
+    for (unsigned s = 0; s < 3; s++) {
+        unsigned d = steps[s].lines;
+        for (unsigned i = 0; i < 8; i++) {
+            if (i & d) continue;
+            uint64_t t = (x[i] >> steps[s].shift ^ x[i + d]) & steps[s].mask;
+            x[i + d] ^= t;
+            x[i] ^= t << steps[s].shift;
+        }
+    }
+}
+
+/* Whole squares of 8 x 8. */
+MANY static void turn_squares(const int8_t *from, size_t rows, size_t columns, size_t from_line, int8_t *to,
+                              size_t to_line)
+{
+    for (size_t c = 0; c < columns; c += 8) {
+        for (size_t r = 0; r < rows; r += 8) {
+            uint64_t x[8];
+            for (size_t i = 0; i < 8; i++) memcpy(&x[i], from + (r + i) * from_line + c, 8);
+            turn_square(x);
+            for (size_t i = 0; i < 8; i++) memcpy(to + (c + i) * to_line + r, &x[i], 8);
+        }
+    }
+}
+
+#define NEAR 64 /* rows and columns of what is turned while it is in the nearest cache */
+
+void hg_codes_turn(const int8_t *from, size_t rows, size_t columns, size_t from_line, int8_t *to,
+                   size_t to_line)
+{
+    size_t whole_rows = rows / 8 * 8, whole_columns = columns / 8 * 8;
+    for (size_t c = 0; c < whole_columns; c += NEAR) {
+        size_t wide = whole_columns - c < NEAR ? whole_columns - c : NEAR;
+        for (size_t r = 0; r < whole_rows; r += NEAR)
+            turn_squares(from + r * from_line + c, whole_rows - r < NEAR ? whole_rows - r : NEAR, wide,
+                         from_line, to + c * to_line + r, to_line);
+    }
+    for (size_t c = 0; c < columns; c++)
+        for (size_t r = c < whole_columns ? whole_rows : 0; r < rows; r++)
+            to[c * to_line + r] = from[r * from_line + c];
 }

@@ -17,5 +17,8 @@ void hg_codes_half(const float *from, size_t n, uint16_t *to);
 float hg_codes_int8(const float *w, size_t n, int8_t *to);
 /* One output of `n` numbers in blocks; to: ceil(n / block) x block x bits / 8 bytes, scales: one each. bits 4 or 8, block a power of two from 16. */
 void hg_codes_blocks(const float *w, size_t n, unsigned bits, unsigned block, uint8_t *to, float *scales);
+/* to[c][r] = from[r][c]; lines are that many bytes apart. */
+void hg_codes_turn(const int8_t *from, size_t rows, size_t columns, size_t from_line, int8_t *to,
+                   size_t to_line);
 
 #endif
