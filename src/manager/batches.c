@@ -70,10 +70,10 @@ static hangar_code batch_frame(const work *w, size_t rows, size_t len, char **ou
     if (!j) return hg_fail_memory(err);
     hg_jw_obj(j, NULL);
     hg_jw_text(j, "op", "run");
-    hg_jw_text(j, "graph", "model");
+    hg_jw_text(j, "graph", w->spec->graph ? w->spec->graph : "model");
     hg_jw_arr(j, "inputs");
     write_input(j, "input_ids", rows, len, 0);
-    write_input(j, "attention_mask", rows, len, 1);
+    if (!w->spec->no_mask) write_input(j, "attention_mask", rows, len, 1);
     if (w->spec->token_types) write_input(j, "token_type_ids", rows, len, 2);
     hg_jw_end(j);
     hg_jw_arr(j, "outputs");
@@ -141,6 +141,7 @@ static hangar_code run_all(work *w, hangar_err *err)
     hangar_code code = HANGAR_OK;
     for (size_t from = 0, rows; from < w->count && code == HANGAR_OK; from += rows) {
         size_t len = w->ids[w->order[from]].count;
+        if (len < w->spec->pad_to) len = w->spec->pad_to;
         rows = BATCH_TOKENS / len;
         if (rows < 1) rows = 1;
         if (rows > BATCH_ROWS) rows = BATCH_ROWS;

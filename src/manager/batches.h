@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Many texts through an encoder: to tokens, in batches to the runner's graph "model", and what it gives for each batch back. Texts are sorted by
+ * Many texts through an encoder: to tokens, in batches to one of the runner's graphs, and what it gives for each batch back. Texts are sorted by
  * length so that a batch has little padding; a batch holds a bounded number of tokens (a single longer text is a batch of its own). For the
  * manager's own files only.
  */
@@ -18,7 +18,10 @@ typedef struct hg_batch_spec {
     const hg_tokenizer *tokenizer;
     size_t max_tokens; /* of one text, special tokens included */
     int64_t pad;
+    size_t pad_to;      /* every row is this long; 0 = as long as the longest text of its batch */
     bool token_types;   /* the graph wants token_type_ids */
+    bool no_mask;       /* it has no attention_mask */
+    const char *graph;  /* NULL = "model" */
     const char *prompt; /* put before each text; "" = none */
     const char *output; /* the graph's output, F32: [rows][width], or [rows][len][width] */
 } hg_batch_spec;

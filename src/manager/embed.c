@@ -14,6 +14,8 @@ typedef struct work {
     hg_token_ids *ids; /* per text */
     float *vectors;    /* [count][dims] */
     size_t dims;       /* 0: not known yet */
+    size_t pooled;     /* dimensions before the modules behind the pooling */
+    float *a, *b;      /* one vector on its way through them */
 } work;
 
 /* What one way of pooling makes of `count` states of `dims` numbers. */
@@ -37,39 +39,82 @@ static void pool_one(unsigned mode, const float *states, size_t count, size_t di
     }
 }
 
-/* All declared ways side by side, then the length. */
-static void pool(const hg_encoder *e, const float *states, size_t count, size_t dims, float *out,
-                 size_t out_dims)
+/* All declared ways side by side. */
+static void pool(const hg_encoder *e, const float *states, size_t count, size_t dims, float *out)
 {
-    float *at = out;
+    if (!e->pooling) memcpy(out, states, dims * sizeof *out);
     for (unsigned mode = HG_POOL_CLS; mode <= HG_POOL_LAST; mode <<= 1)
         if (e->pooling & mode) {
-            pool_one(mode, states, count, dims, at);
-            at += dims;
+            pool_one(mode, states, count, dims, out);
+            out += dims;
         }
+}
+
+static void to_unit(float *x, size_t dims)
+{
     double sum = 0;
-    for (size_t d = 0; d < out_dims; d++) sum += (double)out[d] * out[d];
+    for (size_t d = 0; d < dims; d++) sum += (double)x[d] * x[d];
     double length = sqrt(sum);
-    for (size_t d = 0; e->normalize && length > 0 && d < out_dims; d++) out[d] = (float)(out[d] / length);
+    for (size_t d = 0; length > 0 && d < dims; d++) x[d] = (float)(x[d] / length);
+}
+
+/* What the modules behind the pooling make of a vector in w->a; w->b has room for what comes out. */
+static void finish(work *w, float *out)
+{
+    size_t dims = w->pooled;
+    float *from = w->a, *to = w->b;
+    for (size_t i = 0; i < w->e->step_count; i++) {
+        const hg_dense *dense = w->e->steps[i];
+        if (!dense) {
+            to_unit(from, dims);
+            continue;
+        }
+        hg_dense_run(dense, from, to);
+        dims = hg_dense_out(dense);
+        float *swap = from;
+        from = to;
+        to = swap;
+    }
+    memcpy(out, from, dims * sizeof *out);
+}
+
+/* Dimensions behind each module, and room for the widest. */
+static hangar_code begin(work *w, size_t pooled, hangar_err *err)
+{
+    size_t widest = pooled, dims = pooled;
+    for (size_t i = 0; i < w->e->step_count; i++) {
+        const hg_dense *dense = w->e->steps[i];
+        if (!dense) continue;
+        if (hg_dense_in(dense) != dims)
+            return hg_fail(err, HANGAR_E_INVALID,
+                           "modules.json: a Dense module of %zu features follows %zu dimensions",
+                           hg_dense_in(dense), dims);
+        dims = hg_dense_out(dense);
+        if (dims > widest) widest = dims;
+    }
+    w->pooled = pooled;
+    w->dims = dims;
+    w->a = hg_calloc(widest, sizeof *w->a);
+    w->b = hg_calloc(widest, sizeof *w->b);
+    w->vectors = hg_calloc(w->count, dims * sizeof *w->vectors);
+    return w->a && w->b && w->vectors ? HANGAR_OK : hg_fail_memory(err);
 }
 
 /* Pools a batch into the vectors of its texts. */
 static hangar_code take_batch(void *ctx, const hg_batch *b, hangar_err *err)
 {
     work *w = ctx;
-    size_t hidden = b->width, dims = hidden * (size_t)__builtin_popcount(w->e->pooling);
-    if (!b->per_token)
-        return hg_fail(err, HANGAR_E_ENGINE, "the runner's answer is not [%zu][%zu] hidden states", b->rows,
-                       b->len);
-    if (w->dims == 0) {
-        w->dims = dims;
-        w->vectors = hg_calloc(w->count, dims * sizeof *w->vectors);
-        if (!w->vectors) return hg_fail_memory(err);
-    }
-    if (dims != w->dims) return hg_fail(err, HANGAR_E_ENGINE, "the number of dimensions changed");
+    size_t hidden = b->width;
+    size_t pooled = w->e->pooling ? hidden * (size_t)__builtin_popcount(w->e->pooling) : hidden;
+    if (b->per_token != (w->e->pooling != 0))
+        return hg_fail(err, HANGAR_E_ENGINE, "the runner's answer is not one of %zu texts", b->rows);
+    hangar_code code = w->dims ? HANGAR_OK : begin(w, pooled, err);
+    if (code != HANGAR_OK) return code;
+    if (pooled != w->pooled) return hg_fail(err, HANGAR_E_ENGINE, "the number of dimensions changed");
     for (size_t r = 0; r < b->rows; r++) {
-        size_t text = b->texts[r];
-        pool(w->e, b->data + r * b->len * hidden, b->ids[text].count, hidden, w->vectors + text * dims, dims);
+        size_t text = b->texts[r], row = b->per_token ? b->len * hidden : hidden;
+        pool(w->e, b->data + r * row, b->ids[text].count, hidden, w->a);
+        finish(w, w->vectors + text * w->dims);
     }
     return HANGAR_OK;
 }
@@ -108,13 +153,18 @@ hangar_code hangar_embed(hangar_model *model, const char *const *texts, size_t c
     const hg_batch_spec spec = {.tokenizer = w.e->tokenizer,
                                 .max_tokens = w.e->max_tokens,
                                 .pad = w.e->pad,
+                                .pad_to = w.e->pad_to,
                                 .token_types = w.e->token_types,
+                                .no_mask = w.e->no_mask,
+                                .graph = w.e->graph,
                                 .prompt = w.e->prompt,
-                                .output = "last_hidden_state"};
+                                .output = w.e->output ? w.e->output : "last_hidden_state"};
     hg_job_phase(job, "embedding");
     code = hg_batches_run(model, &spec, texts, count, take_batch, &w, job, &w.ids, err);
     if (code == HANGAR_OK && out_json) code = result(&w, out_json, err);
     hg_batch_ids_free(w.ids, count);
     free(w.vectors);
+    free(w.a);
+    free(w.b);
     return code;
 }

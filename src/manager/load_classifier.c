@@ -7,10 +7,9 @@
 
 #include "base/mem.h"
 #include "manager/load_onnx.h"
+#include "manager/text_limits.h"
 
 #include <stdlib.h>
-
-#define TOKENS_MAX 65536 /* tokens of one text, whatever the files say */
 
 static const char sequence_class[] = "ForSequenceClassification", token_class[] = "ForTokenClassification";
 
@@ -78,30 +77,6 @@ static hangar_code read_labels(hg_classifier *c, hangar_err *err)
     return HANGAR_OK;
 }
 
-/* Tokens of one text: positions of the model, of which RoBERTa's kind leaves the first ones out, and what the tokenizer says. */
-static hangar_code read_limits(const hg_snapshot *snap, hg_classifier *c, hangar_err *err)
-{
-    static const char *const offset[] = {"roberta", "xlm-roberta", "camembert", "mpnet", "longformer"};
-    HG_AUTO(hg_json_auto_free) hg_json *tokenizer = NULL;
-    hangar_code code = hg_load_json(snap, "tokenizer_config.json", &tokenizer, err);
-    if (code != HANGAR_OK) return code;
-    const hg_jval *config = hg_json_root(c->config);
-    const char *pad = hg_json_text(hg_json_get(hg_json_root(tokenizer), "pad_token"));
-    const char *type = hg_json_text_or(hg_json_get(config, "model_type"), "");
-    int64_t positions = hg_json_i64_or(hg_json_get(config, "max_position_embeddings"), 0);
-    double length = 0; /* tokenizers write "no limit" as 1e30 */
-    c->pad = hg_json_i64_or(hg_json_get(config, "pad_token_id"),
-                            hg_tokenizer_id(c->tokenizer, pad ? pad : "[PAD]"));
-    if (c->pad < 0) c->pad = 0; /* masked out in any case */
-    for (size_t i = 0; i < HG_LEN(offset); i++)
-        if (hg_streq(type, offset[i]) && positions > c->pad + 1) positions -= c->pad + 1;
-    c->max_tokens = positions > 0 && positions < TOKENS_MAX ? (size_t)positions : TOKENS_MAX;
-    if (hg_json_f64(hg_json_get(hg_json_root(tokenizer), "model_max_length"), &length) && length >= 1 &&
-        length < (double)c->max_tokens)
-        c->max_tokens = (size_t)length;
-    return HANGAR_OK;
-}
-
 /* ---- the graph ---- */
 
 /* What the graph wants and gives, from the READY frame. */
@@ -134,7 +109,8 @@ static hangar_code classifier_read(const hg_snapshot *snap, hg_classifier *c, ha
     if (code == HANGAR_OK) code = read_problem(c, err);
     if (code == HANGAR_OK) code = read_labels(c, err);
     if (code == HANGAR_OK) code = hg_load_tokenizer(snap, &c->tokenizer, err);
-    return code == HANGAR_OK ? read_limits(snap, c, err) : code;
+    if (code != HANGAR_OK) return code;
+    return hg_text_limits(snap, hg_json_root(c->config), c->tokenizer, &c->max_tokens, &c->pad, err);
 }
 
 static hangar_code load(hangar_model *m, hangar_job *job, hangar_err *err)

@@ -145,9 +145,15 @@ test('a model that nothing here runs is named', () => {
 });
 
 test('what is not known is refused by name', () => {
-  const dense = variant('dense', (dir) => modules(dir, 'Transformer', 'Pooling', 'Dense'))('x');
-  assert.equal(dense.status, 9);
-  assert.match(dense.stdout + dense.stderr, /Dense/);
+  const cnn = variant('cnn', (dir) => modules(dir, 'Transformer', 'CNN', 'Pooling'))('x');
+  assert.equal(cnn.status, 9);
+  assert.match(cnn.stdout + cnn.stderr, /modules\.json: a module .*CNN/);
+  const early = variant('early', (dir) => modules(dir, 'Transformer', 'Dense', 'Pooling'))('x');
+  assert.equal(early.status, 9);
+  assert.match(early.stdout + early.stderr, /a module .*Dense.* before the pooling/);
+  const odd = variant('odd', (dir) => pooling(dir, { pooling_mode_mean_tokens: true, pooling_mode_other_tokens: true }))('x');
+  assert.equal(odd.status, 9);
+  assert.match(odd.stdout + odd.stderr, /pooling_mode_other_tokens/);
   const neural = variant('neural', (dir) => {
     const doc = JSON.parse(readFileSync(join(dir, 'tokenizer.json'), 'utf8'));
     doc.model.type = 'Neural';
