@@ -301,7 +301,8 @@ static hangar_code try_in_place(hg_decoder *d, step *s, hangar_err *err)
         }
     }
     for (size_t i = 0; i < d->slot_count; i++) hg_value_free(d->o, &trial[i]);
-    return code;
+    /* Without memory for a second cache the decoder goes on as it did: the step itself is made. */
+    return code == HANGAR_E_INVALID ? code : HANGAR_OK;
 }
 
 /* Makes room for more tokens in place. */

@@ -206,14 +206,17 @@ void hg_text_free(hg_text *t)
 
 #define PROMPT_MAX ((size_t)16 << 20) /* bytes that a template makes */
 
-/* Appends the ids of a text. `around`: with the tokens that the model wants around a text. */
-static hangar_code add_text(const hg_text *t, hg_str text, bool around, hg_token_ids *out, size_t *cap,
-                            hangar_err *err)
+static const hg_encode_options of_template = {.plain = true}, of_person = {.plain = true, .harmless = true},
+                               of_person_alone = {.harmless = true}, as_it_is = {0};
+
+/* Appends the ids of a text. */
+static hangar_code add_text(const hg_text *t, hg_str text, const hg_encode_options *how, hg_token_ids *out,
+                            size_t *cap, hangar_err *err)
 {
     hg_token_ids ids = {0};
     hangar_code code = HANGAR_OK;
-    if (text.len == 0 && !around) return code;
-    code = hg_tokenizer_encode_with(t->tokenizer, text, &(hg_encode_options){.plain = !around}, &ids, err);
+    if (text.len == 0 && how->plain) return code;
+    code = hg_tokenizer_encode_with(t->tokenizer, text, how, &ids, err);
     if (code == HANGAR_OK && !hg_grow((void **)&out->ids, cap, out->count + ids.count + 1, sizeof *out->ids))
         code = hg_fail_memory(err);
     for (size_t i = 0; code == HANGAR_OK && i < ids.count; i++) out->ids[out->count++] = ids.ids[i];
@@ -221,38 +224,31 @@ static hangar_code add_text(const hg_text *t, hg_str text, bool around, hg_token
     return code;
 }
 
-/* True when a text, read by itself, holds what the tokenizer takes for a control token. */
-static hangar_code has_marks(const hg_text *t, hg_str text, bool *out, hangar_err *err)
+/* The next control token of a list at or behind *at, which is moved behind it; -1 when none is left. */
+static int64_t next_control(const hg_text *t, const hg_token_ids *list, size_t *at)
 {
-    hg_token_ids ids = {0};
-    hangar_code code =
-        hg_tokenizer_encode_with(t->tokenizer, text, &(hg_encode_options){.plain = true}, &ids, err);
-    *out = false;
-    for (size_t i = 0; code == HANGAR_OK && i < ids.count && !*out; i++)
-        *out = hg_tokenizer_special(t->tokenizer, ids.ids[i]);
-    hg_token_ids_deinit(&ids);
-    return code;
+    while (*at < list->count) {
+        int64_t id = list->ids[(*at)++];
+        if (hg_tokenizer_control(t->tokenizer, id)) return id;
+    }
+    return -1;
 }
 
-/*
- * What a person wrote, in halves until none of them holds a mark: so a mark is read as the letters it is made of, and the rest as always.
- * The depth is the logarithm of the length.
- */
-static hangar_code add_harmless(const hg_text *t, hg_str text, hg_token_ids *out, size_t *cap,
-                                hangar_err *err)
+/* Two prompts have the same control tokens. */
+static bool same_controls(const hg_text *t, const hg_token_ids *a, const hg_token_ids *b)
 {
-    bool marks = false;
-    hangar_code code = has_marks(t, text, &marks, err);
-    if (code != HANGAR_OK) return code;
-    size_t half = text.len / 2;
-    while (half > 0 && ((unsigned char)text.ptr[half] & 0xC0) == 0x80) half--;
-    if (!marks || half == 0) return marks ? HANGAR_OK : add_text(t, text, false, out, cap, err);
-    code = add_harmless(t, (hg_str){text.ptr, half}, out, cap, err);
-    if (code != HANGAR_OK) return code;
-    return add_harmless(t, (hg_str){text.ptr + half, text.len - half}, out, cap, err);
+    for (size_t i = 0, j = 0;;) {
+        int64_t x = next_control(t, a, &i), y = next_control(t, b, &j);
+        if (x != y) return false;
+        if (x < 0) return true;
+    }
 }
 
-/* The template's text for the messages; with `outline`, "\x01<index>\x02" stands for each of them. */
+/* Around the index of a message in an outline: for private use, and what tojson, trim and upper leave as they are. */
+#define PLACE_BEGIN "\xf4\x8f\xbf\xbc"
+#define PLACE_END   "\xf4\x8f\xbf\xbd"
+
+/* The template's text for the messages; with `outline`, its index between two signs stands for each of them. */
 static hangar_code render(const hg_text *t, const hg_jval *messages, bool outline, hg_buf *out,
                           hangar_err *err)
 {
@@ -260,12 +256,12 @@ static hangar_code render(const hg_text *t, const hg_jval *messages, bool outlin
     HG_AUTO(hg_auto_free) char *text = NULL;
     HG_AUTO(hg_json_auto_free) hg_json *doc = NULL;
     static const char *const content[] = {"content", NULL};
-    char mark[24];
+    char mark[32];
     if (!w) return hg_fail_memory(err);
     hg_jw_obj(w, NULL);
     hg_jw_arr(w, "messages");
     for (hg_json_iter it = hg_json_iter_of(messages); hg_json_next(&it);) {
-        snprintf(mark, sizeof mark, "\x01%zu\x02", it.index);
+        snprintf(mark, sizeof mark, PLACE_BEGIN "%zu" PLACE_END, it.index);
         hg_jw_obj(w, NULL);
         hg_jw_members(w, it.val, outline ? content : NULL);
         if (outline) hg_jw_text(w, "content", mark);
@@ -278,41 +274,65 @@ static hangar_code render(const hg_text *t, const hg_jval *messages, bool outlin
     return hg_wrap(err, code, "chat template");
 }
 
-/* Ids of an outline: what stands between the places is the template's, the places are the messages. */
-static hangar_code add_outline(const hg_text *t, hg_str outline, const hg_jval *messages, hg_token_ids *out,
-                               size_t *cap, hangar_err *err)
+/* Cuts a text at a sign: what stands before it; false, and all of the text, when the sign is not there. */
+static bool cut_at(hg_str *rest, hg_str sign, hg_str *head)
+{
+    const char *hit = rest->len ? memmem(rest->ptr, rest->len, sign.ptr, sign.len) : NULL;
+    *head = hit ? (hg_str){rest->ptr, (size_t)(hit - rest->ptr)} : *rest;
+    size_t used = hit ? head->len + sign.len : head->len;
+    *rest = (hg_str){rest->ptr + used, rest->len - used};
+    return hit != NULL;
+}
+
+/*
+ * Ids of an outline: what stands between the places is the template's, the places are the messages,
+ * or with nothing there when it is not to be filled. */
+static hangar_code add_outline(const hg_text *t, hg_str outline, const hg_jval *messages, bool filled,
+                               hg_token_ids *out, size_t *cap, hangar_err *err)
 {
     hg_str head, content = {0};
     while (outline.len) {
-        bool place = hg_str_cut(&outline, '\x01', &head);
-        hangar_code code = add_text(t, head, false, out, cap, err);
+        bool place = cut_at(&outline, HG_STR(PLACE_BEGIN), &head);
+        hangar_code code = add_text(t, head, &of_template, out, cap, err);
         if (code != HANGAR_OK || !place) return code;
         uint64_t index = 0;
-        if (!hg_str_cut(&outline, '\x02', &head) || !hg_u64_parse(head, &index) ||
-            !hg_json_str(hg_json_get(hg_json_at(messages, (size_t)index), "content"), &content))
+        hg_str rest = outline;
+        bool whole = cut_at(&rest, HG_STR(PLACE_END), &head) && hg_u64_parse(head, &index) &&
+                     hg_json_str(hg_json_get(hg_json_at(messages, (size_t)index), "content"), &content);
+        if (whole) outline = rest;
+        if (!filled) continue;
+        if (!whole)
             return hg_fail(err, HANGAR_E_ENGINE, "the chat template changes the messages it is given");
-        code = add_harmless(t, content, out, cap, err);
+        code = add_text(t, content, &of_person, out, cap, err);
         if (code != HANGAR_OK) return code;
     }
     return HANGAR_OK;
 }
 
-/* A conversation by the model's template. Text of a person never becomes a control token. */
+/*
+ * A conversation by the model's template. Text of a person never becomes a control token, also when the template puts texts together or
+ * takes something out of them: the prompt must have the control tokens of its outline and no others. If it has, it is taken whole, so that
+ * its ids are those that the model was trained on; otherwise each message is read by itself.
+ */
 static hangar_code chat_prompt(const hg_text *t, const hg_jval *messages, hg_token_ids *out, size_t *cap,
                                hangar_err *err)
 {
-    bool marks = false;
-    hg_buf text;
+    hg_buf text, outline;
+    hg_token_ids bare = {0};
+    size_t bare_cap = 0;
     hg_buf_init(&text, PROMPT_MAX);
-    hangar_code code = HANGAR_OK;
-    for (hg_json_iter it = hg_json_iter_of(messages); code == HANGAR_OK && !marks && hg_json_next(&it);) {
-        hg_str content = {0};
-        (void)hg_json_str(hg_json_get(it.val, "content"), &content);
-        code = has_marks(t, content, &marks, err);
+    hg_buf_init(&outline, PROMPT_MAX);
+    hangar_code code = render(t, messages, false, &text, err);
+    if (code == HANGAR_OK) code = render(t, messages, true, &outline, err);
+    if (code == HANGAR_OK)
+        code = add_outline(t, hg_buf_view(&outline), messages, false, &bare, &bare_cap, err);
+    if (code == HANGAR_OK) code = add_text(t, hg_buf_view(&text), &of_template, out, cap, err);
+    if (code == HANGAR_OK && !same_controls(t, out, &bare)) {
+        out->count = 0;
+        code = add_outline(t, hg_buf_view(&outline), messages, true, out, cap, err);
     }
-    if (code == HANGAR_OK) code = render(t, messages, marks, &text, err);
-    if (code == HANGAR_OK && marks) code = add_outline(t, hg_buf_view(&text), messages, out, cap, err);
-    else if (code == HANGAR_OK) code = add_text(t, hg_buf_view(&text), false, out, cap, err);
+    hg_token_ids_deinit(&bare);
+    hg_buf_deinit(&outline);
     hg_buf_deinit(&text);
     return code;
 }
@@ -347,8 +367,9 @@ hangar_code hg_text_prompt(const hg_text *t, const hg_generate_call *call, hg_to
             return hg_fail(err, HANGAR_E_UNSUPPORTED,
                            "this model has no chat template; it goes on with one text at a time");
         prompt = hg_json_text(hg_json_get(hg_json_at(call->messages, 0), "content"));
+        return add_text(t, hg_str_of(prompt), &of_person_alone, out, &cap, err);
     }
-    return add_text(t, hg_str_of(prompt), true, out, &cap, err);
+    return add_text(t, hg_str_of(prompt), &as_it_is, out, &cap, err);
 }
 
 /* ---- out ---- */

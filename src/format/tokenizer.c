@@ -51,13 +51,35 @@ bool hg_tokenizer_special(const hg_tokenizer *t, int64_t id)
     return id >= 0 && (uint64_t)id < t->size && t->by_id[id].special;
 }
 
+bool hg_tokenizer_control(const hg_tokenizer *t, int64_t id)
+{
+    return id != t->unk && hg_tokenizer_special(t, id);
+}
+
 void hg_tokenizer_set_lower(hg_tokenizer *t)
 {
     t->lower = true;
 }
 
+/* Calls a token special; v is its text, or an object with it. */
+static void mark_special(hg_tokenizer *t, const hg_jval *v)
+{
+    hg_str text;
+    if (!hg_json_str(v, &text) && !hg_json_str(hg_json_get(v, "content"), &text)) return;
+    int32_t id = hg_tok_find(t, text);
+    if (id >= 0) t->by_id[id].special = true;
+}
+
 void hg_tokenizer_configure(hg_tokenizer *t, const hg_jval *config)
 {
+    const hg_jval *added = hg_json_get(config, "added_tokens_decoder"),
+                  *more = hg_json_get(config, "additional_special_tokens");
+    for (hg_json_iter it = hg_json_iter_of(hg_json_is_object(added) ? added : NULL); hg_json_next(&it);)
+        if (hg_json_bool_or(hg_json_get(it.val, "special"), false)) mark_special(t, it.val);
+    for (hg_json_iter it = hg_json_iter_of(hg_json_is_array(more) ? more : NULL); hg_json_next(&it);)
+        mark_special(t, it.val);
+    for (hg_json_iter it = hg_json_iter_of(hg_json_is_object(config) ? config : NULL); hg_json_next(&it);)
+        if (hg_str_ends(it.key, HG_STR("_token"))) mark_special(t, it.val);
     t->clean_up = hg_json_bool_or(hg_json_get(config, "clean_up_tokenization_spaces"), t->clean_up);
 }
 
@@ -71,6 +93,7 @@ size_t hg_tokenizer_size(const hg_tokenizer *t)
 /* What the pieces of a text take turns in. */
 typedef struct job {
     const hg_tokenizer *t;
+    bool harmless; /* control tokens are not looked for */
     hg_tok_list *out;
     hg_tok_pieces pieces;
     hg_buf normal;
@@ -106,6 +129,14 @@ static hangar_code encode_plain(job *j, hg_str text, bool first, hangar_err *err
     return code;
 }
 
+/* The next added token that counts. */
+static bool next_added(const job *j, const hg_tok_trie *trie, hg_str text, size_t from, hg_tok_hit *hit)
+{
+    for (size_t at = from; hg_tok_added_next(j->t, trie, text, from, at, hit); at = hit->end)
+        if (!j->harmless || !hg_tokenizer_special(j->t, hit->id)) return true;
+    return false;
+}
+
 /* Text between added tokens, before it is normalized. */
 static hangar_code encode_between(job *j, hg_str text, bool first, hangar_err *err)
 {
@@ -115,7 +146,7 @@ static hangar_code encode_between(job *j, hg_str text, bool first, hangar_err *e
     hg_buf_reset(&j->normal);
     hangar_code code = hg_tok_normalize(j->t, text, &j->normal, err);
     hg_str normal = hg_buf_view(&j->normal);
-    while (code == HANGAR_OK && hg_tok_added_next(j->t, &j->t->normalized, normal, from, from, &hit)) {
+    while (code == HANGAR_OK && next_added(j, &j->t->normalized, normal, from, &hit)) {
         code = encode_plain(j, (hg_str){normal.ptr + from, hit.start - from}, first && from == 0, err);
         if (code == HANGAR_OK) code = hg_tok_push(j->out, hit.id, err);
         from = hit.end;
@@ -125,22 +156,23 @@ static hangar_code encode_between(job *j, hg_str text, bool first, hangar_err *e
     return code;
 }
 
-/* A text without what goes around it. */
-static hangar_code encode_text(const hg_tokenizer *t, hg_str text, hg_tok_list *out, hangar_err *err)
+/* A text without what goes around it; first: it is not the rest of another. */
+static hangar_code encode_text(const hg_tokenizer *t, hg_str text, bool first, bool harmless,
+                               hg_tok_list *out, hangar_err *err)
 {
-    job j = {.t = t, .out = out};
+    job j = {.t = t, .harmless = harmless, .out = out};
     size_t from = 0;
     hg_tok_hit hit;
     hangar_code code = HANGAR_OK;
     hg_buf_init(&j.pieces.text, HG_TOK_WORK_MAX);
     hg_buf_init(&j.normal, HG_TOK_WORK_MAX);
-    while (code == HANGAR_OK && hg_tok_added_next(t, &t->raw, text, from, from, &hit)) {
-        code = encode_between(&j, (hg_str){text.ptr + from, hit.start - from}, from == 0, err);
+    while (code == HANGAR_OK && next_added(&j, &t->raw, text, from, &hit)) {
+        code = encode_between(&j, (hg_str){text.ptr + from, hit.start - from}, first && from == 0, err);
         if (code == HANGAR_OK) code = hg_tok_push(out, hit.id, err);
         from = hit.end;
     }
     if (code == HANGAR_OK)
-        code = encode_between(&j, (hg_str){text.ptr + from, text.len - from}, from == 0, err);
+        code = encode_between(&j, (hg_str){text.ptr + from, text.len - from}, first && from == 0, err);
     hg_buf_deinit(&j.pieces.text);
     free(j.pieces.spans.items);
     hg_buf_deinit(&j.normal);
@@ -148,18 +180,45 @@ static hangar_code encode_text(const hg_tokenizer *t, hg_str text, hg_tok_list *
     return code;
 }
 
+/*
+ * A text of which no id may be a control token. Added tokens are not looked for, but the vocabulary itself may have one as a piece: then
+ * the text is read in halves, until none of them gives it. A single character that is nothing else counts as unknown. The depth is the
+ * logarithm of the length.
+ */
+static hangar_code encode_harmless(const hg_tokenizer *t, hg_str text, bool first, hg_tok_list *out,
+                                   hangar_err *err)
+{
+    size_t before = out->len, half = text.len / 2, at;
+    hangar_code code = encode_text(t, text, first, true, out, err);
+    for (at = before; code == HANGAR_OK && at < out->len; at++)
+        if (hg_tokenizer_control(t, out->ids[at])) break;
+    if (code != HANGAR_OK || at == out->len) return code;
+    out->len = before;
+    while (half > 0 && ((unsigned char)text.ptr[half] & 0xc0) == 0x80) half--;
+    if (half == 0) return t->unk >= 0 ? hg_tok_push(out, t->unk, err) : HANGAR_OK;
+    code = encode_harmless(t, (hg_str){text.ptr, half}, first, out, err);
+    if (code != HANGAR_OK) return code;
+    return encode_harmless(t, (hg_str){text.ptr + half, text.len - half}, false, out, err);
+}
+
 /* The same for a text of bytes that may be no UTF-8. */
-static hangar_code encode_bytes(const hg_tokenizer *t, hg_str text, hg_tok_list *out, hangar_err *err)
+static hangar_code encode_bytes(const hg_tokenizer *t, hg_str text, bool harmless, hg_tok_list *out,
+                                hangar_err *err)
 {
     hg_buf whole;
     if (text.len > HG_TOKENIZER_TEXT_MAX)
         return hg_fail(err, HANGAR_E_LIMIT, "a text of %zu bytes, over the limit of %zu", text.len,
                        HG_TOKENIZER_TEXT_MAX);
-    if (hg_utf8_valid(text)) return encode_text(t, text, out, err);
     hg_buf_init(&whole, 3 * HG_TOKENIZER_TEXT_MAX);
-    hg_uni_repair(&whole, text);
-    hangar_code code = hg_buf_check(&whole, err);
-    if (code == HANGAR_OK) code = encode_text(t, hg_buf_view(&whole), out, err);
+    hangar_code code = HANGAR_OK;
+    if (!hg_utf8_valid(text)) {
+        hg_uni_repair(&whole, text);
+        code = hg_buf_check(&whole, err);
+        text = hg_buf_view(&whole);
+    }
+    if (code == HANGAR_OK)
+        code =
+            harmless ? encode_harmless(t, text, true, out, err) : encode_text(t, text, true, false, out, err);
     hg_buf_deinit(&whole);
     return code;
 }
@@ -173,8 +232,8 @@ hangar_code hg_tokenizer_encode_with(const hg_tokenizer *t, hg_str text, const h
     *out = (hg_token_ids){0};
     if (t->model == HG_TOK_BPE && !t->bpe.known)
         return hg_fail(err, HANGAR_E_UNSUPPORTED, "this tokenizer only decodes: its merges are not there");
-    hangar_code code = encode_bytes(t, text, &a, err);
-    if (code == HANGAR_OK && o->pair.ptr) code = encode_bytes(t, o->pair, &b, err);
+    hangar_code code = encode_bytes(t, text, o->harmless, &a, err);
+    if (code == HANGAR_OK && o->pair.ptr) code = encode_bytes(t, o->pair, o->harmless, &b, err);
     if (code == HANGAR_OK) code = hg_tok_post(t, &a, &b, o, out, err);
     free(a.ids);
     free(b.ids);

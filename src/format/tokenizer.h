@@ -53,7 +53,10 @@ void hg_tokenizer_free(hg_tokenizer *t);
 
 /* Lower the case whatever the files said. */
 void hg_tokenizer_set_lower(hg_tokenizer *t);
-/* What tokenizer_config.json says on decoding: clean_up_tokenization_spaces. config may be NULL. */
+/*
+ * What tokenizer_config.json adds: clean_up_tokenization_spaces, and which tokens are special (added_tokens_decoder,
+ * additional_special_tokens, every "..._token"), also where tokenizer.json does not call them so. config may be NULL.
+ */
 void hg_tokenizer_configure(hg_tokenizer *t, const hg_jval *config);
 /* One more than the highest id. */
 size_t hg_tokenizer_size(const hg_tokenizer *t);
@@ -61,8 +64,10 @@ size_t hg_tokenizer_size(const hg_tokenizer *t);
 const char *hg_tokenizer_text(const hg_tokenizer *t, int64_t id);
 /* -1 when there is no such token. */
 int64_t hg_tokenizer_id(const hg_tokenizer *t, const char *text);
-/* Whether the id is an added token that the file calls special: control, not text. */
+/* Whether the files call the token special: control, not text. */
 bool hg_tokenizer_special(const hg_tokenizer *t, int64_t id);
+/* The same but for the token that stands for what is unknown: that one is text. */
+bool hg_tokenizer_control(const hg_tokenizer *t, int64_t id);
 
 typedef struct hg_token_ids {
     int64_t *ids;   /* the caller's, free() */
@@ -76,7 +81,8 @@ typedef struct hg_encode_options {
     hg_str pair;       /* the second text; ptr NULL = none */
     size_t max_tokens; /* 0 = no limit; a pair loses from the longer text first */
     bool plain;        /* without the tokens that the model wants around a text */
-    bool types;        /* also token type ids */
+    bool harmless; /* what is written like a control token is read as its letters: no id of the text is one */
+    bool types;    /* also token type ids */
 } hg_encode_options;
 /*
  * A text as ids, cut to max_tokens. Malformed bytes count as U+FFFD. LIMIT when a text is too long, when max_tokens

@@ -3,6 +3,7 @@
 
 #include "base/job.h"
 #include "base/mem.h"
+#include "verbs/words.h"
 
 #include <stdio.h>
 
@@ -31,14 +32,34 @@ static void cut_back(chat *c, size_t count)
     while (c->count > count) free((char *)c->turns[--c->count].content);
 }
 
+void hg_chat_tell_cut(hg_call *call, hangar_job *job, const hg_jval *answer, int64_t max_tokens, bool newline)
+{
+    if (!hg_streq(hg_json_text(hg_json_get(answer, "finish")), "length")) return;
+    int64_t made = hg_json_i64_or(hg_json_get(answer, "generated_tokens"), 0),
+            read = hg_json_i64_or(hg_json_get(answer, "prompt_tokens"), 0);
+    hg_words w;
+    char line[192];
+    const char *count = hg_plural_words(&w, (uint64_t)made, "token", "tokens");
+    if (made >= max_tokens) snprintf(line, sizeof line, "the answer was cut after %s (--max-tokens)", count);
+    else
+        snprintf(
+            line, sizeof line,
+            "the answer was cut after %s: with the %lld of the prompt the context is full (--context-length)",
+            count, (long long)read);
+    if (newline) hg_job_text(job, HG_STR("\n"));
+    call->say(call->face, line);
+}
+
 /* Ends the answer's line and keeps what was said, also of an answer that was stopped. */
-static hangar_code keep_answer(chat *c, hangar_job *job, const char *text, hangar_err *err)
+static hangar_code keep_answer(chat *c, hangar_job *job, const char *text, int64_t max_tokens,
+                               hangar_err *err)
 {
     hg_json *doc = NULL;
     hangar_code code = text ? hg_json_parse(hg_str_of(text), NULL, &doc, err) : HANGAR_OK;
     const char *answer = hg_json_text_or(hg_json_get(hg_json_root(doc), "text"), "");
     size_t len = strlen(answer);
     if (len == 0 || answer[len - 1] != '\n') hg_job_text(job, HG_STR("\n"));
+    hg_chat_tell_cut(c->call, job, hg_json_root(doc), max_tokens, false);
     if (code == HANGAR_OK) code = add(c, "assistant", answer, err);
     hg_json_free(doc);
     return code;
@@ -62,7 +83,7 @@ static hangar_code answer(chat *c, hangar_model *model, const hangar_generate_op
     code = hangar_generate(model, c->turns, c->count, options, job, &text, err);
     bool stopped = code == HANGAR_E_CANCELLED && !hangar_job_is_cancelled(c->call->job);
     if (code == HANGAR_OK || stopped) {
-        code = keep_answer(c, job, text, err);
+        code = keep_answer(c, job, text, options->max_tokens, err);
     } else if (code != HANGAR_E_CANCELLED && !ends_session(code)) {
         cut_back(c, before);
         c->call->say(c->call->face, err ? err->msg : hangar_code_text(code));

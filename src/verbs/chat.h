@@ -13,4 +13,10 @@
 hangar_code hg_chat(hg_call *call, hangar_model *model, const hangar_generate_options *options,
                     const char *system, hangar_err *err);
 
+/*
+ * Tells the person why an answer (the document of hangar_generate) is cut, if it is. newline: the text on `job` does not end a line yet.
+ */
+void hg_chat_tell_cut(hg_call *call, hangar_job *job, const hg_jval *answer, int64_t max_tokens,
+                      bool newline);
+
 #endif

@@ -166,20 +166,12 @@ static hangar_code read_prompt(hg_call *call, hg_buf *out, hangar_err *err)
 /* Tells the person when the answer was cut off, on a line of its own. */
 static void tell_cut(hg_call *call, const char *text)
 {
+    const run_args *a = call->args;
     hg_json *doc = NULL;
+    hg_str answer = {0};
     if (call->json || !text || hg_json_parse(hg_str_of(text), NULL, &doc, NULL) != HANGAR_OK) return;
-    if (hg_streq(hg_json_text(hg_json_get(hg_json_root(doc), "finish")), "length")) {
-        hg_words w;
-        char line[128];
-        uint64_t n = (uint64_t)hg_json_i64_or(hg_json_get(hg_json_root(doc), "generated_tokens"), 0);
-        snprintf(line, sizeof line, "the answer was cut after %s (--max-tokens)",
-                 hg_plural_words(&w, n, "token", "tokens"));
-        hg_str answer = {0};
-        if (hg_json_str(hg_json_get(hg_json_root(doc), "text"), &answer) &&
-            !hg_str_ends(answer, HG_STR("\n")))
-            hg_job_text(call->job, HG_STR("\n"));
-        call->say(call->face, line);
-    }
+    (void)hg_json_str(hg_json_get(hg_json_root(doc), "text"), &answer);
+    hg_chat_tell_cut(call, call->job, hg_json_root(doc), a->max_tokens, !hg_str_ends(answer, HG_STR("\n")));
     hg_json_free(doc);
 }
 

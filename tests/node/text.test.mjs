@@ -79,6 +79,11 @@ test('hangar run gives the reference\'s answers', () => {
   }
   const got = hangar(['run', chat, question, '--temperature', '0']);
   assert.deepEqual([got.status, got.stdout], [0, `${plus.text}\n`], got.stderr);
+  // what cut an answer is named
+  const short = hangar(['run', chat, 'Spell umbrella', '--temperature', '0', '--max-tokens', '5']);
+  assert.match(short.stderr, /cut after 5 tokens \(--max-tokens\)/);
+  const full = hangar(['run', chat, 'Spell umbrella', '--temperature', '0', '--context-length', '20']);
+  assert.match(full.stderr, /cut after \d+ tokens: with the \d+ of the prompt the context is full \(--context-length\)/);
 });
 
 test('conversations of several turns, and what earlier turns have read', async () => {
@@ -147,16 +152,43 @@ test('what a person writes is no control token', async () => {
   await runner.end();
 });
 
+test('nor does it become one by what a template does with it', () => {
+  const templates = {
+    joined: '{% for m in messages %}{{ m.content }}{% endfor %}<|im_end|>',
+    thinned: '{{ messages[1].content | replace("~", "") }}{{ messages[1].content.strip().upper().lower() }}<|im_end|>',
+    quoted: '{{ messages[0].content }}{{ messages[1].content | tojson }}<|im_end|>',
+  };
+  for (const [name, template] of Object.entries(templates)) {
+    const ref = add(name, { 'chat_template.jinja': template });
+    const count = (system, user) => result(['run', ref, user, '--system', system, '--max-tokens', '1', '--temperature', '0']).prompt_tokens;
+    for (const [system, user, letters] of [['<|im_', 'end|>', 8], ['a', '<|im_~end|>', 8], ['a', '<|im_end|>', 8]])
+      assert.ok(count(system, user) >= letters, `${name} ${system} ${user}: ${count(system, user)}`);
+  }
+});
+
+test('what the tokenizer puts before a text comes once, from the template or from the tokenizer', () => {
+  const first = { id: '<|im_start|>', ids: [1], tokens: ['<|im_start|>'] };
+  const ref = add('first', { 'tokenizer.json': { post_processor: { type: 'TemplateProcessing', special_tokens: { '<|im_start|>': first },
+    single: [{ SpecialToken: { id: '<|im_start|>', type_id: 0 } }, { Sequence: { id: 'A', type_id: 0 } }], pair: [] } } });
+  const answer = result(['run', ref, question, '--temperature', '0']);
+  assert.deepEqual([answer.tokens, answer.prompt_tokens], [plus.generated_ids, plus.input_ids.length]);
+  const raw = result(['run', ref, plus.rendered, '--raw', '--max-tokens', '1']);
+  assert.equal(raw.prompt_tokens, plus.input_ids.length + 1);
+});
+
 test('without a chat template the text goes on', () => {
   const bare = add('bare', { 'chat_template.jinja': null, 'tokenizer_config.json': { chat_template: undefined } });
-  const answer = result(['run', bare, plus.rendered, '--temperature', '0']);
+  const answer = result(['run', bare, plus.rendered, '--raw', '--temperature', '0']);
   assert.deepEqual(answer.tokens, plus.generated_ids);
+  // only --raw reads control tokens
+  const letters = result(['run', bare, plus.rendered, '--max-tokens', '1']);
+  assert.ok(letters.prompt_tokens > answer.prompt_tokens + 6, `${letters.prompt_tokens} tokens`);
   const got = hangar(['run', bare, 'Hello', '--system', 'Be brief']);
   assert.equal(got.status, 9);
   assert.match(got.stderr, /no chat template/);
   // words that a text goes on with keep the space before them
   const half = plus.rendered + plus.text.slice(0, 'What is 7'.length - 8);
-  const more = result(['run', bare, half, '--temperature', '0']);
+  const more = result(['run', bare, half, '--raw', '--temperature', '0']);
   assert.equal(half + more.text, plus.rendered + plus.text);
 });
 

@@ -248,6 +248,73 @@ static void added_tokens(void **state)
     hg_tokenizer_free(t);
 }
 
+/* Ids of a text of which none may be a control token. */
+static const char *harmless_of(const hg_tokenizer *t, const char *text, bool plain, char out[512])
+{
+    hg_token_ids ids;
+    hangar_err err;
+    const hg_encode_options o = {.harmless = true, .plain = plain};
+    size_t at = 0;
+    out[0] = '\0';
+    if (hg_tokenizer_encode_with(t, hg_str_of(text), &o, &ids, &err) != HANGAR_OK) fail_msg("%s", err.msg);
+    for (size_t i = 0; i < ids.count; i++)
+        at += (size_t)snprintf(out + at, 512 - at, "%s%lld", i ? " " : "", (long long)ids.ids[i]);
+    hg_token_ids_deinit(&ids);
+    return out;
+}
+
+/* What a person writes gives no control token: not as an added token, nor as a piece of the vocabulary, nor after normalizing. */
+static void harmless(void **state)
+{
+    (void)state;
+    char buf[512];
+    hg_tokenizer *t =
+        make("'normalizer':{'type':'NFKC'},'added_tokens':[{'id':0,'content':'?','special':true,'normalized':"
+             "false},"
+             "{'id':1,'content':'<s>','special':true,'normalized':false},"
+             "{'id':6,'content':'<n>','special':true,'normalized':true},"
+             "{'id':7,'content':'<t>','normalized':false}],'post_processor':{'type':'TemplateProcessing',"
+             "'single':[{'SpecialToken':{'id':'<s>','type_id':0}},{'Sequence':{'id':'A','type_id':0}}],"
+             "'pair':[],'special_tokens':{'<s>':{'id':'<s>','ids':[1],'tokens':['<s>']}}}",
+             "{'type':'Unigram','unk_id':0,'vocab':[['?',0],['<s>',-1],['<',-2],['s',-2],['>',-2],['n',-2],['"
+             "<n>',-1],"
+             "['<t>',-1]]}");
+    assert_string_equal(ids_of(t, "<s>", buf), "1 1");
+    assert_string_equal(harmless_of(t, "<s>", true, buf), "2 3 4");
+    assert_string_equal(harmless_of(t, "<s>", false, buf), "1 2 3 4"); /* what the model wants is no harm */
+    assert_string_equal(harmless_of(t, "s<s>n", true, buf), "3 2 3 4 5");
+    assert_string_equal(harmless_of(t, "<n><t>", true, buf), "2 5 4 7"); /* text, as the file says */
+    /* written wide, NFKC makes the piece of it, and the added token that is looked for afterwards */
+    assert_string_equal(harmless_of(t, "\xef\xbc\x9cs\xef\xbc\x9e", true, buf), "2 3 4");
+    assert_string_equal(harmless_of(t, "\xef\xbc\x9cn\xef\xbc\x9e", true, buf), "2 5 4");
+    assert_string_equal(harmless_of(t, "s\xe2\x98\x83n", true, buf), "3 0 5"); /* the unknown is kept */
+    assert_true(hg_tokenizer_special(t, 0) && !hg_tokenizer_control(t, 0) && hg_tokenizer_control(t, 1));
+    hg_tokenizer_free(t);
+}
+
+/* tokenizer_config.json knows of more special tokens than tokenizer.json. */
+static void configured(void **state)
+{
+    (void)state;
+    char buf[512];
+    hangar_err err;
+    hg_json *doc = NULL;
+    hg_tokenizer *t =
+        make("'added_tokens':[{'id':3,'content':'<x>'},{'id':4,'content':'<y>'},{'id':5,'content':'<z>'},"
+             "{'id':6,'content':'<w>'}]",
+             "{'type':'BPE','vocab':{'<':0,'>':1,'x':2,'y':7,'z':8,'w':9},'merges':[]}");
+    static const char config[] =
+        "{\"added_tokens_decoder\":{\"3\":{\"content\":\"<x>\",\"special\":true},"
+        "\"6\":{\"content\":\"<w>\",\"special\":false},\"7\":1},\"additional_special_tokens\":[\"<y>\",5],"
+        "\"eos_token\":{\"content\":\"<z>\"},\"add_bos_token\":true}";
+    assert_string_equal(harmless_of(t, "<x><y><z>", true, buf), "3 4 5");
+    assert_int_equal(hg_json_parse(HG_STR(config), NULL, &doc, &err), HANGAR_OK);
+    hg_tokenizer_configure(t, hg_json_root(doc));
+    assert_string_equal(harmless_of(t, "<x><y><z><w>", true, buf), "0 2 1 0 7 1 0 8 1 6");
+    hg_json_free(doc);
+    hg_tokenizer_free(t);
+}
+
 static void decoders(void **state)
 {
     (void)state;
@@ -429,6 +496,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(normalizers), cmocka_unit_test(pre_tokenizers),
                                        cmocka_unit_test(models),      cmocka_unit_test(added_tokens),
+                                       cmocka_unit_test(harmless),    cmocka_unit_test(configured),
                                        cmocka_unit_test(decoders),    cmocka_unit_test(streaming),
                                        cmocka_unit_test(older_files), cmocka_unit_test(hostile_marks)};
     return cmocka_run_group_tests(tests, NULL, NULL);
