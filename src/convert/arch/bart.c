@@ -29,14 +29,16 @@ typedef struct bart {
     const char *prefix;
 } bart;
 
-/* Names of the first releases for what the class says by now, of other heads, and of how text is generated. */
+/* Names of the first releases for what the class says by now, of other heads, of how text is generated, and of how a student was made. */
 static const char *const other[] = {"add_bias_logits",
                                     "classif_dropout",
                                     "do_blenderbot_90_layernorm",
                                     "force_bos_token_to_be_generated",
-                                    "_num_labels",
                                     "num_hidden_layers",
+                                    "replacing_rate",
                                     "save_step",
+                                    "student_decoder_layers",
+                                    "student_encoder_layers",
                                     NULL};
 
 static hg_seq2seq_stack read_stack(const bart *m, hg_hfconfig *c, const char *layers, const char *inner)

@@ -28,6 +28,10 @@ static void read_config(hg_encoder *m, hg_build *b)
     m->types = hg_hfconfig_u32(c, "type_vocab_size", 2, 1, 65536);
     hg_encoder_read_places(m, b);
     hg_hfconfig_only(c, "feed_forward_type", "original");
+    /* of the first release's own code, which has no such modules either */
+    hg_hfconfig_ignore(c, (const char *const[]){"directionality", "pooler_fc_size",
+                                                "pooler_num_attention_heads", "pooler_num_fc_layers",
+                                                "pooler_size_per_head", "pooler_type", NULL});
 }
 
 static hangar_code build(hg_build *b, hangar_err *err)

@@ -57,14 +57,16 @@ static void layer(hg_decoder *d, hg_build *b, uint32_t i, hg_stream *s)
 
 static void read_config(gpt2 *m, hg_build *b)
 {
-    static const char *const others[] = {"n_ctx",
-                                         "reorder_and_upcast_attn", /* another order of the same sums */
-                                         "summary_activation",
-                                         "summary_first_dropout",
-                                         "summary_proj_to_labels",
-                                         "summary_type",
-                                         "summary_use_proj",
-                                         NULL};
+    static const char *const others[] = {
+        "n_ctx",
+        "predict_special_tokens",  /* of the first release, for one more head */
+        "reorder_and_upcast_attn", /* another order of the same sums */
+        "summary_activation",
+        "summary_first_dropout",
+        "summary_proj_to_labels",
+        "summary_type",
+        "summary_use_proj",
+        NULL};
     hg_hfconfig *c = b->config;
     hg_decoder *d = &m->d;
     hg_decoder_read_class(d, b, "GPT2LMHeadModel", NULL);

@@ -47,6 +47,7 @@ static void layer(hg_decoder *d, hg_build *b, uint32_t i, hg_stream *s)
 
 static hangar_code build(hg_build *b, hangar_err *err)
 {
+    static const char *const unused[] = {"num_steps", NULL}; /* of the training */
     neox m = {.d = {.mlp_bias = true, .layer_norm = true}};
     hg_hfconfig *c = b->config;
     double theta = hg_hfconfig_f64(c, "rotary_emb_base", 10000, 1.001, 1e18);
@@ -60,6 +61,7 @@ static hangar_code build(hg_build *b, hangar_err *err)
                                            .partial = part});
     m.d.names = (hg_decoder_names){"gpt_neox", "embed_in", "layers", "final_layer_norm", "embed_out"};
     m.d.qkv_bias = m.d.out_bias = hg_hfconfig_bool(c, "attention_bias", true);
+    hg_hfconfig_ignore(c, unused);
     m.parallel = hg_hfconfig_bool(c, "use_parallel_residual", true);
     if (m.d.kv_heads != m.d.heads || (uint64_t)m.d.heads * m.d.head_dim != m.d.width)
         hg_hfconfig_wrong(c, HANGAR_E_UNSUPPORTED,

@@ -13,10 +13,13 @@
 
 static hangar_code build(hg_build *b, hangar_err *err)
 {
+    /* what the tools of some trainings left behind: the length of the first Llama's texts, once more; "yes, a Llama" */
+    static const char *const unused[] = {"is_llama_config", "max_sequence_length", NULL};
     hg_decoder d = {0};
     hg_decoder_read(&d, b, &(hg_decoder_defaults){.cls = "LlamaForCausalLM", .eps = 1e-6, .theta = 10000});
     d.qkv_bias = d.out_bias = hg_hfconfig_bool(b->config, "attention_bias", false);
     d.mlp_bias = hg_hfconfig_bool(b->config, "mlp_bias", false);
+    hg_hfconfig_ignore(b->config, unused);
     return hg_decoder_build(&d, b, hg_decoder_llama_layer, err);
 }
 

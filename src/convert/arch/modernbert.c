@@ -104,11 +104,11 @@ static void read_config(modernbert *m, hg_build *b)
     }
     read_layers(m, b);
     read_rope(m, b);
-    /* places are angles, for which there is no greatest; the rest is for training */
+    /* norm_eps holds; places are angles, for which there is no greatest; the rest is for training */
     hg_hfconfig_ignore(c, (const char *const[]){"max_position_embeddings", "sparse_prediction",
                                                 "sparse_pred_ignore_index", "deterministic_flash_attn",
                                                 "reference_compile", "repad_logits_with_grad",
-                                                "position_embedding_type", NULL});
+                                                "position_embedding_type", "layer_norm_eps", NULL});
     hg_encoder_refuse(b);
 }
 

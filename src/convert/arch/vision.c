@@ -10,11 +10,8 @@ static const char *join(char out[HG_ONNX_NAME_MAX], const char *a, const char *b
     return out;
 }
 
-/* What configurations inside configurations once held: how texts are generated, and sizes that the outer one says. */
-const char *const hg_vision_old_keys[] = {"num_beam_groups", "num_return_sequences",
-                                          "projection_dim",  "tie_word_embeddings",
-                                          "top_k",           "top_p",
-                                          "typical_p",       NULL};
+/* What configurations inside configurations once held, and the outer one says. */
+const char *const hg_vision_old_keys[] = {"projection_dim", "tie_word_embeddings", NULL};
 
 /* ---- pictures ---- */
 
