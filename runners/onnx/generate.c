@@ -188,6 +188,11 @@ static hangar_code read_context(run *r, hangar_err *err)
     if (n <= 0) n = trained > 0 && trained < HG_GENERATE_CONTEXT ? trained : HG_GENERATE_CONTEXT;
     r->context = (size_t)n;
     if (r->prompt.count < r->context) return HANGAR_OK;
+    if (trained > 0 && n >= trained)
+        return hg_fail(
+            err, HANGAR_E_LIMIT,
+            "the prompt has %zu tokens, and with its answer this model reads at most %lld; make it shorter",
+            r->prompt.count, (long long)trained);
     return hg_fail(err, HANGAR_E_LIMIT,
                    "the prompt has %zu tokens and the context %zu; make it shorter or raise --context-length",
                    r->prompt.count, r->context);
@@ -259,6 +264,20 @@ static hangar_code feed_all(run *r, const int64_t *ids, size_t count, hangar_err
     return code;
 }
 
+/* A decoder reads the tokens that it writes: a prompt with others is one of another model's tokenizer. */
+static hangar_code check_ids(const run *r, hangar_err *err)
+{
+    const hg_port *logits = hg_port_get(&r->w->graph->outs, "logits");
+    int64_t vocab = logits && logits->rank == 3 ? logits->dims[2] : -1;
+    for (size_t i = 0; i < r->prompt.count && vocab > 0; i++)
+        if (r->prompt.ids[i] >= vocab)
+            return hg_fail(
+                err, HANGAR_E_INVALID,
+                "the prompt has the token %lld, and the model knows %lld: this tokenizer.json is not its own",
+                (long long)r->prompt.ids[i], (long long)vocab);
+    return HANGAR_OK;
+}
+
 /* A decoder alone: that of the last call, or a new one. */
 static hangar_code open_alone(run *r, hangar_err *err)
 {
@@ -273,7 +292,8 @@ static hangar_code open_alone(run *r, hangar_err *err)
         if (code != HANGAR_OK) return code;
     }
     r->w = o->writer;
-    return feed_all(r, r->prompt.ids, r->prompt.count, err);
+    hangar_code code = check_ids(r, err);
+    return code == HANGAR_OK ? feed_all(r, r->prompt.ids, r->prompt.count, err) : code;
 }
 
 /* The prompt through the encoder: w->hidden and w->mask. */

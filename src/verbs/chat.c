@@ -87,6 +87,9 @@ static hangar_code answer(chat *c, hangar_model *model, const hangar_generate_op
     } else if (code != HANGAR_E_CANCELLED && !ends_session(code)) {
         cut_back(c, before);
         c->call->say(c->call->face, err ? err->msg : hangar_code_text(code));
+        /* Too long, or more than one text for a model without a template: what was said before is in the way. */
+        if (before > c->kept && code != HANGAR_E_USAGE)
+            c->call->say(c->call->face, "/clear forgets what was said before");
         code = HANGAR_OK;
     }
     hangar_free(text);

@@ -202,6 +202,12 @@ static hangar_code run(hg_call *call, char **out_json, hangar_err *err)
         return hg_fail(err, HANGAR_E_USAGE, "--grammar and --json-schema exclude each other");
     if (!a->prompt && call->interactive && call->json)
         return hg_fail(err, HANGAR_E_USAGE, "a conversation has no document; give a PROMPT with --json");
+    if (a->raw && a->system)
+        return hg_fail(err, HANGAR_E_USAGE,
+                       "--raw gives the prompt as it is, so --system has no place; write it into the prompt");
+    if (a->raw && !a->prompt && call->interactive)
+        return hg_fail(err, HANGAR_E_USAGE,
+                       "a conversation needs the chat template; give a PROMPT with --raw");
     options.temperature = a->temperature;
     options.top_p = a->top_p;
     options.min_p = a->min_p;

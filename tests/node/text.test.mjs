@@ -193,6 +193,13 @@ test('without a chat template the text goes on', () => {
 });
 
 test('files that are wrong are one line', () => {
+  const zebra = { id: 5000, content: 'zebra', single_word: false, lstrip: false, rstrip: false, normalized: false, special: false };
+  const known = JSON.parse(readFileSync(join(models, chat, 'tokenizer.json'))).added_tokens;
+  const foreign = add('foreign', { 'tokenizer.json': { added_tokens: [...known, zebra] } });
+  const stray = hangar(['run', foreign, 'a zebra']);
+  assert.deepEqual([stray.status, stray.stderr], [6, 'hangar: the prompt has the token 5000, and the model knows 768: this tokenizer.json is not its own\n']);
+  const long = hangar(['run', chat, 'word '.repeat(1000)]);
+  assert.match(long.stderr, /reads at most 512; make it shorter/);
   const cases = [
     ['broken', { 'chat_template.jinja': '{% for x in %}' }, /chat template: .*--raw/],
     ['refusing', { 'chat_template.jinja': '{{ raise_exception("no, thank you") }}' }, /no, thank you/],

@@ -15,9 +15,10 @@
 /* Four doubles side by side; reads need no alignment. */
 typedef double quad __attribute__((vector_size(32), aligned(8), may_alias));
 
-static double sum4(quad s)
+/* By its place: how such a vector is handed over depends on what the compiler may use. */
+static double sum4(const quad *s)
 {
-    return (s[0] + s[1]) + (s[2] + s[3]);
+    return ((*s)[0] + (*s)[1]) + ((*s)[2] + (*s)[3]);
 }
 
 static double dot(const double *a, const double *b, size_t n)
@@ -25,7 +26,7 @@ static double dot(const double *a, const double *b, size_t n)
     quad s = {0, 0, 0, 0};
     size_t i = 0;
     for (; i + 4 <= n; i += 4) s += *(const quad *)(a + i) * *(const quad *)(b + i);
-    double sum = sum4(s);
+    double sum = sum4(&s);
     for (; i < n; i++) sum += a[i] * b[i];
     return sum;
 }
@@ -53,10 +54,10 @@ static void dot_two_by_two(const double *x, const double *z, const double *w, si
         c += wi * zi;
         d += vi * zi;
     }
-    y[0] = sum4(a);
-    y[1] = sum4(b);
-    y[2] = sum4(c);
-    y[3] = sum4(d);
+    y[0] = sum4(&a);
+    y[1] = sum4(&b);
+    y[2] = sum4(&c);
+    y[3] = sum4(&d);
     for (; i < n; i++) {
         y[0] += w[i] * x[i];
         y[1] += v[i] * x[i];

@@ -34,6 +34,8 @@ static struct {
     hangar_code exists, open, load;
     const char *bad_file; /* transcribe fails for it with NOT_FOUND */
     bool cancel_turn;     /* generate acts as if the turn had been stopped */
+    int fails_after;      /* generate fails with LIMIT after so many that did not; 0 = it does not */
+    int answered;
 } give;
 
 /* What the library saw; a line per call. */
@@ -193,6 +195,8 @@ hangar_code hangar_generate(hangar_model *model, const hangar_message *turns, si
         *out = hg_strdup("{\"text\":\"half\",\"finish\":\"cancelled\"}");
         return hg_fail(err, HANGAR_E_CANCELLED, "cancelled");
     }
+    if (give.fails_after && give.answered++ >= give.fails_after)
+        return hg_fail(err, HANGAR_E_LIMIT, "as the test wants");
     return answer(out, err);
 }
 hangar_code hangar_transcribe(hangar_model *model, const char *file, const hangar_transcribe_options *o,

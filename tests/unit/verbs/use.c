@@ -25,12 +25,11 @@ static void test_run_options(void **state)
     (void)state;
     give.json = "{\"text\":\"a\\nb\",\"finish\":\"length\",\"generated_tokens\":7}";
     assert_int_equal(hg_write_file("g.gbnf", "root ::= x", 10, 0644, NULL), HANGAR_OK);
-    outcome o =
-        CALL("run", "m", "Hello", "--system", "Be brief", "--temperature", "0", "--top-p", "0.5", "--min-p",
-             "0", "--top-k", "0", "--repeat-penalty", "1.1", "-n", "7", "--seed", "-5", "--context-length",
-             "1024", "--raw", "--stop", "a", "--stop", "b", "--grammar", "g.gbnf");
+    outcome o = CALL("run", "m", "Hello", "--system", "Be brief", "--temperature", "0", "--top-p", "0.5",
+                     "--min-p", "0", "--top-k", "0", "--repeat-penalty", "1.1", "-n", "7", "--seed", "-5",
+                     "--context-length", "1024", "--stop", "a", "--stop", "b", "--grammar", "g.gbnf");
     assert_seen("load m\ngenerate system:Be brief user:Hello | t 0 p 0.5 minp 0 k 0 rep 1.1 max 7 seed -5 "
-                "ctx 1024 raw 1 "
+                "ctx 1024 raw 0 "
                 "stop,a,b grammar root ::= x\nunload\n");
     assert_string_equal(o.page, "a\nb\n");
     assert_told("the answer was cut after 7 tokens (--max-tokens)\n");
@@ -109,6 +108,39 @@ static void test_chat(void **state)
     drop(&o);
 }
 
+/* Why an answer was cut, and what to do about a conversation that has become too long. */
+static void test_chat_full(void **state)
+{
+    (void)state;
+    const char *const lines[] = {"Hello", "More", NULL};
+    person = true;
+    typed = lines;
+    give.json = "{\"text\":\"Hi\",\"finish\":\"length\",\"generated_tokens\":3,\"prompt_tokens\":9}";
+    give.fails_after = 1;
+    outcome o = CALL("run", "m", "-n", "4");
+    assert_non_null(
+        strstr(hg_buf_text(&told), "cut after 3 tokens: with the 9 of the prompt the context is full"));
+    assert_non_null(strstr(hg_buf_text(&told), "as the test wants\n/clear forgets what was said before\n"));
+    drop(&o);
+}
+
+/* --raw is for one prompt. */
+static void test_run_raw(void **state)
+{
+    (void)state;
+    give.json = "{\"text\":\"b\",\"finish\":\"stop\"}";
+    outcome o = CALL("run", "m", "Hello", "--raw");
+    assert_non_null(strstr(hg_buf_text(&seen), "raw 1"));
+    drop(&o);
+    o = CALL("run", "m", "Hello", "--raw", "--system", "S");
+    assert_int_equal(o.code, HANGAR_E_USAGE);
+    drop(&o);
+    person = true;
+    o = CALL("run", "m", "--raw");
+    assert_int_equal(o.code, HANGAR_E_USAGE);
+    drop(&o);
+}
+
 static void test_chat_stopped_turn(void **state)
 {
     (void)state;
@@ -136,7 +168,8 @@ static void test_chat_errors(void **state)
     assert_non_null(strstr(hg_buf_text(&told), "as the test wants\n"));
     drop(&o);
     typed = lines;
-    give.code = HANGAR_E_ENGINE; /* nobody is there to answer the next one */
+    assert_null(strstr(hg_buf_text(&told), "/clear")); /* nothing was said before */
+    give.code = HANGAR_E_ENGINE;                       /* nobody is there to answer the next one */
     o = CALL("run", "m");
     assert_int_equal(o.code, HANGAR_E_ENGINE);
     assert_seen("load m\ngenerate user:Hello" PLAIN "\nunload\n");
@@ -265,10 +298,19 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, reset, clean)
     const struct CMUnitTest tests[] = {
-        TEST(test_run_defaults), TEST(test_run_options), TEST(test_run_files),
-        TEST(test_run_input),    TEST(test_chat),        TEST(test_chat_stopped_turn),
-        TEST(test_chat_errors),  TEST(test_transcribe),  TEST(test_transcribe_many),
-        TEST(test_embed),        TEST(test_classify),
+        TEST(test_run_defaults),
+        TEST(test_run_options),
+        TEST(test_run_files),
+        TEST(test_run_input),
+        TEST(test_chat),
+        TEST(test_chat_stopped_turn),
+        TEST(test_chat_errors),
+        TEST(test_chat_full),
+        TEST(test_run_raw),
+        TEST(test_transcribe),
+        TEST(test_transcribe_many),
+        TEST(test_embed),
+        TEST(test_classify),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
