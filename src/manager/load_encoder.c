@@ -38,12 +38,15 @@ static bool takes(const hg_snapshot *snap, const hg_facts *facts)
     return hg_str_ends(hg_str_of(class), HG_STR("T5EncoderModel"));
 }
 
-/* A head in place of the hidden states is said before anything is converted for nothing. */
+/* A head in place of the hidden states is said before anything is converted for nothing. Embedders often bear the class of the masked language
+ * model that they were made of, without its head: conversion sees that from the weights. */
 static hangar_code check_class(const hg_snapshot *snap, hangar_err *err)
 {
     char class[96];
     hangar_code code = read_class(snap, class, sizeof class, err);
     if (code != HANGAR_OK || !class[0] || hg_str_ends(hg_str_of(class), HG_STR("Model"))) return code;
+    if (hg_str_ends(hg_str_of(class), HG_STR("ForMaskedLM")) && hg_snapshot_file_get(snap, "modules.json"))
+        return HANGAR_OK;
     return hg_fail(err, HANGAR_E_UNSUPPORTED,
                    "a %s gives the answers of its head (words, classes, ..) and no hidden states to make "
                    "embeddings of",
@@ -194,7 +197,9 @@ static hangar_code check_graph(const hg_jval *ready, hg_encoder *e, hangar_err *
     for (hg_json_iter it = hg_json_iter_of(hg_json_get(graph, "outputs")); hg_json_next(&it);)
         hidden = hidden || hg_streq(hg_json_text(hg_json_get(it.val, "name")), "last_hidden_state");
     if (hidden) return HANGAR_OK;
-    return hg_fail(err, HANGAR_E_UNSUPPORTED, "the converted model has no last_hidden_state");
+    return hg_fail(
+        err, HANGAR_E_UNSUPPORTED,
+        "the converted model gives the answers of its head and no last_hidden_state to make embeddings of");
 }
 
 static hangar_code encoder_read(const hg_snapshot *snap, hg_encoder *e, hangar_err *err)

@@ -153,3 +153,10 @@ test('a head in place of hidden states is named; a decoder is said to be one', (
   fails(['embed', addRepo(own, 'masked', 'bert-mlm', plainFiles), 'x'], 9, /a BertForMaskedLM gives the answers of its head.*no hidden states/);
   fails(['embed', addRepo(own, 'decoder', 'qwen3', files(t5)), 'x'], 9, /text generation, wanted one for embeddings/);
 });
+
+test('an embedder that bears the class of the masked model it was made of', () => {
+  const modules = { 'modules.json': [module(0, 'Transformer')] }, masked = { architectures: ['BertForMaskedLM'] };
+  const got = embed(addRepo(own, 'once-masked', 'bert', { ...plainFiles, ...modules }, masked), text);
+  assert.deepEqual(got.embeddings, embed(plain, text).embeddings);
+  fails(['embed', addRepo(own, 'still-masked', 'bert-mlm', { ...plainFiles, ...modules }), 'x'], 9, /answers of its head and no last_hidden_state/);
+});

@@ -328,6 +328,16 @@ void hg_encoder_masked(hg_encoder *e, hg_build *b, const hg_encoder_words *n, hg
     hg_encoder_output(e, b, "logits", hg_block_linear_of(b, n->decoder, y, &last), e->vocab);
 }
 
+/* The class promises a head of which the checkpoint has nothing, and the names are those of a bare model. */
+void hg_encoder_headless(hg_encoder *e, hg_build *b, const hg_encoder_words *n)
+{
+    char leaf[HG_ONNX_NAME_MAX];
+    snprintf(leaf, sizeof leaf, "%s.weight", n->dense);
+    if (e->head != HG_HEAD_MASKED || e->prefix[0] || hg_checkpoint_get(b->ck, leaf, NULL)) return;
+    e->head = HG_HEAD_NONE;
+    b->task = "feature-extraction";
+}
+
 /* The first tokens. */
 hg_value *hg_encoder_first_token(hg_encoder *e, hg_build *b, hg_value *x)
 {
@@ -380,6 +390,7 @@ void hg_encoder_span(hg_encoder *e, hg_build *b, const char *name, hg_value *x, 
 void hg_encoder_head(hg_encoder *e, hg_build *b, const hg_encoder_words *words, const hg_encoder_first *first,
                      hg_value *x)
 {
+    hg_encoder_headless(e, b, words);
     switch (e->head) {
     case HG_HEAD_NONE: hg_encoder_output(e, b, "last_hidden_state", x, e->width); break;
     case HG_HEAD_MASKED: hg_encoder_masked(e, b, words, x); break;

@@ -131,6 +131,8 @@ typedef struct hg_encoder_first {
 /* Rows to the output `name` [B, S, width]. */
 void hg_encoder_output(hg_encoder *e, hg_build *b, const char *name, hg_value *rows, uint64_t width);
 void hg_encoder_masked(hg_encoder *e, hg_build *b, const hg_encoder_words *n, hg_value *x);
+/* Embedders often keep the class ForMaskedLM of what they were trained from, and nothing of its head: then what is there is the bare model. */
+void hg_encoder_headless(hg_encoder *e, hg_build *b, const hg_encoder_words *n);
 void hg_encoder_sequence(hg_encoder *e, hg_build *b, const hg_encoder_first *n, hg_value *x);
 /* x of the first tokens: rows [B, width]. */
 hg_value *hg_encoder_first_token(hg_encoder *e, hg_build *b, hg_value *x);

@@ -246,6 +246,7 @@ static void heads(modernbert *m, hg_build *b, hg_value *x)
                                     .decoder = "decoder",
                                     .bare = !m->classifier_bias,
                                     .no_bias = !m->decoder_bias};
+    hg_encoder_headless(e, b, &words);
     switch (e->head) {
     case HG_HEAD_NONE: hg_encoder_output(e, b, "last_hidden_state", x, e->width); break;
     case HG_HEAD_MASKED:

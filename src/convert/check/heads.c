@@ -81,6 +81,10 @@ static void bare(hg_plain_state *r, const double *x, const hg_plain_heads *h)
 void hg_plain_finish(hg_plain_state *r, double *x, hg_plain_head head, const hg_plain_heads *h)
 {
     double *y;
+    char dense[HG_REF_NAME_MAX] = "";
+    if (head == HG_REF_MASKED) (void)snprintf(dense, sizeof dense, "%s.weight", h->lm_dense);
+    /* a bare model may bear the name of what it was trained from */
+    if (dense[0] && !hg_plain_has(r, "", dense)) head = HG_REF_BARE;
     switch (head) {
     case HG_REF_MASKED: hg_plain_masked_lm(r, x, h); break;
     case HG_REF_SEQUENCE:
