@@ -86,17 +86,37 @@ static hangar_code open_one(hg_checkpoint *ck, const hg_snapshot *snap, const ch
     return ck->files ? add_file(ck, snap, path, err) : hg_fail_memory(err);
 }
 
-/* What there is instead of safetensors, in words. */
-static hangar_code nothing_to_convert(const hg_snapshot *snap, hangar_err *err)
+/* Are there weights under the names that are looked for? */
+bool hg_checkpoint_there(const hg_snapshot *snap)
 {
-    static const char *const others[] = {".gguf", ".onnx", ".bin", ".pt", ".pth", ".h5", ".msgpack"};
-    for (size_t i = 0; i < snap->count; i++) {
-        for (size_t j = 0; j < HG_LEN(others); j++) {
-            if (hg_str_ends(hg_str_of(snap->files[i].path), hg_str_of(others[j]))) {
-                return hg_fail(err, HANGAR_E_UNSUPPORTED,
-                               "%s has no model.safetensors (but %s): only safetensors are converted",
-                               snap->ref.repo, snap->files[i].path);
-            }
+    return hg_snapshot_file_get(snap, "model.safetensors") || hg_snapshot_file_get(snap, INDEX_FILE);
+}
+
+/* What there is instead of them, and what to do then. */
+hangar_code hg_checkpoint_missing(const hg_snapshot *snap, hangar_err *err)
+{
+    static const char pickled[] = "which may run code when they are read: only safetensors are converted; "
+                                  "another revision or copy of the model may have them",
+                      alone[] = "and no safetensors, which alone are converted";
+    static const struct {
+        const char *end, *what, *words;
+    } others[] = {{".gguf", "GGUF files", "which are not converted: hangar run takes them as they are"},
+                  {"adapter_model.safetensors", "an adapter",
+                   "which is no model: convert one that it was merged into"},
+                  {".safetensors", "weights of another name", "which has to be named: REPO:FILE"},
+                  {".bin", "Python's pickles", pickled},
+                  {".pt", "Python's pickles", pickled},
+                  {".pth", "Python's pickles", pickled},
+                  {".ckpt", "Python's pickles", pickled},
+                  {".onnx", "graphs made elsewhere", alone},
+                  {".h5", "weights for TensorFlow", alone},
+                  {".msgpack", "weights for Flax", alone}};
+    for (size_t i = 0; i < HG_LEN(others); i++) {
+        for (size_t j = 0; j < snap->count; j++) {
+            const char *path = snap->files[j].path;
+            if (hg_str_ends(hg_str_of(path), hg_str_of(others[i].end)))
+                return hg_fail(err, HANGAR_E_UNSUPPORTED, "%s has %s (%s), %s", snap->ref.repo,
+                               others[i].what, path, others[i].words);
         }
     }
     return hg_fail(err, HANGAR_E_UNSUPPORTED,
@@ -122,7 +142,7 @@ hangar_code hg_checkpoint_open(const hg_snapshot *snap, hg_checkpoint *out, hang
     } else if (hg_snapshot_file_get(snap, INDEX_FILE)) {
         code = open_sharded(out, snap, err);
     } else {
-        return nothing_to_convert(snap, err);
+        return hg_checkpoint_missing(snap, err);
     }
     if (code != HANGAR_OK) hg_checkpoint_deinit(out);
     return code;

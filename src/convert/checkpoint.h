@@ -24,6 +24,10 @@ typedef struct hg_checkpoint {
  * index does not agree with the files or two files have a tensor of the same name.
  */
 hangar_code hg_checkpoint_open(const hg_snapshot *snap, hg_checkpoint *out, hangar_err *err);
+/* There is model.safetensors or its index. */
+bool hg_checkpoint_there(const hg_snapshot *snap);
+/* UNSUPPORTED: what a repository without them has instead (GGUF, pickles, ONNX, ..), and what to do. */
+hangar_code hg_checkpoint_missing(const hg_snapshot *snap, hangar_err *err);
 void hg_checkpoint_deinit(hg_checkpoint *ck);
 /* A tensor and (file may be NULL) the number of its file; NULL when there is none. */
 const hg_tensor *hg_checkpoint_get(const hg_checkpoint *ck, const char *name, uint32_t *file);

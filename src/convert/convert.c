@@ -39,12 +39,7 @@ static hangar_code open_config(run *r, hangar_err *err)
 {
     const hg_snapshot *snap = r->spec->snap;
     if (!hg_snapshot_file_get(snap, "config.json")) {
-        for (size_t i = 0; i < snap->count; i++)
-            if (hg_str_ends(hg_str_of(snap->files[i].path), HG_STR(".gguf")))
-                return hg_fail(
-                    err, HANGAR_E_UNSUPPORTED,
-                    "%s holds GGUF files, which are not converted: hangar run takes them as they are",
-                    snap->ref.repo);
+        if (!hg_checkpoint_there(snap)) return hg_checkpoint_missing(snap, err);
         return hg_fail(err, HANGAR_E_UNSUPPORTED, "%s has no config.json: nothing says what model it is",
                        snap->ref.repo);
     }

@@ -251,11 +251,43 @@ static void test_whisper_refusals(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_store, close_store)
 
+/* Repositories of other kinds: what there is, and what to do. */
+static void test_other_kinds(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file, *config, *words;
+    } kinds[] = {
+        {"pytorch_model.bin", "{}", "Python's pickles (pytorch_model.bin), which may run code"},
+        {"q4.gguf", "{}", "GGUF files (q4.gguf), which are not converted: hangar run"},
+        {"q4.gguf", NULL, "GGUF files (q4.gguf), which are not converted: hangar run"},
+        {"onnx/model.onnx", "{}", "graphs made elsewhere (onnx/model.onnx), and no safetensors"},
+        {"tf_model.h5", "{}", "weights for TensorFlow (tf_model.h5)"},
+        {"adapter_model.safetensors", NULL, "an adapter (adapter_model.safetensors)"},
+        {"model.fp16.safetensors", "{}", "another name (model.fp16.safetensors), which has to be named"},
+        {"README.md", "{}", "no model.safetensors here; hangar pull t/kind"},
+        {"model.safetensors", NULL, "no config.json"},
+        {"model.safetensors.index.json", NULL, "no config.json"},
+    };
+    for (size_t i = 0; i < HG_LEN(kinds); i++) {
+        hangar_err err = {0};
+        char path[96];
+        snprintf(path, sizeof path, "src/%s", kinds[i].file);
+        kit_write(path, "x", 1);
+        if (kinds[i].config) kit_write("src/config.json", "{\"model_type\":\"bert\"}", 21);
+        hg_snapshot *snap = kit_take(store, "kind");
+        assert_int_equal(kit_convert(store, snap, NULL, HANGAR_PLACE_AUTO, NULL, &err), HANGAR_E_UNSUPPORTED);
+        if (!strstr(err.msg, kinds[i].words))
+            fail_msg("\"%s\" expected, not \"%s\"", kinds[i].words, err.msg);
+        hg_snapshot_free(snap);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_bert_heads), TEST(test_bert_old_names), TEST(test_bert_refusals),
-        TEST(test_acts),       TEST(test_whisper),        TEST(test_whisper_refusals),
+        TEST(test_other_kinds), TEST(test_bert_heads), TEST(test_bert_old_names),   TEST(test_bert_refusals),
+        TEST(test_acts),        TEST(test_whisper),    TEST(test_whisper_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
