@@ -19,6 +19,8 @@ void hg_built_deinit(hg_built *b);
 hangar_code hg_onnx_build(hangar *h, const hg_convert_spec *spec, const char *stage, hangar_place place,
                           hangar_job *job, hg_built *out, hangar_err *err);
 
+/* The level of that name; NULL = that of the settings. USAGE; UNSUPPORTED for O3, which a conversion does not make. */
+hangar_code hg_onnx_level(const hangar *h, const char *level, hg_level *out, hangar_err *err);
 /* Converts, proves, shows; the choice of what is loaded stays as it is. */
 hangar_code hg_onnx_convert(hangar *h, const hg_snapshot *snap, const char *ref,
                             const hangar_convert_options *options, hangar_job *job, char **out_json,

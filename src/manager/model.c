@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "hardware/hardware.h"
 #include "manager/journal.h"
+#include "manager/profile.h"
 
 #define REPORT_MAX         HG_MIB
 #define ARTIFACT_FILES_MAX 100000
@@ -105,9 +106,16 @@ static void write_report(const char *dir, hg_jw *w)
     hg_buf_deinit(&text);
 }
 
+/* The list that is being written, and the kind that is loaded. */
+typedef struct artifacts {
+    hg_jw *w;
+    hg_artifact_choice choice;
+} artifacts;
+
 static hangar_code artifact_entry(void *ctx, const char *dir, const char *name, hangar_err *err)
 {
-    hg_jw *w = ctx;
+    const artifacts *a = ctx;
+    hg_jw *w = a->w;
     uint64_t bytes = 0;
     HG_AUTO(hg_auto_free) char *path = hg_path_join(dir, name);
     if (!path) return hg_fail_memory(err);
@@ -115,6 +123,7 @@ static hangar_code artifact_entry(void *ctx, const char *dir, const char *name, 
     (void)!hg_walk(path, ARTIFACT_FILES_MAX, add_size, &bytes, NULL);
     hg_jw_obj(w, NULL);
     hg_jw_text(w, "kind", name);
+    hg_jw_bool(w, "chosen", hg_streq(name, a->choice.kind));
     hg_jw_text(w, "path", path);
     hg_jw_u64(w, "bytes", bytes);
     write_report(path, w);
@@ -122,15 +131,20 @@ static hangar_code artifact_entry(void *ctx, const char *dir, const char *name, 
     return HANGAR_OK;
 }
 
-/* What hangar made from the model: one folder per kind. */
+/* What hangar made from the model: one folder per kind; and which of them is loaded, why. */
 static hangar_code write_artifacts(hangar *h, const hg_snapshot *snap, hg_jw *w, hangar_err *err)
 {
     HG_AUTO(hg_auto_free) char *one = hg_artifact_dir(h->store, snap->ref.repo, snap->commit, "onnx");
     HG_AUTO(hg_auto_free) char *root = one ? hg_path_dir(one) : NULL;
     if (!root) return hg_fail_memory(err);
+    artifacts a = {.w = w};
+    hg_artifact_chosen(h->store, snap, &a.choice);
     hg_jw_arr(w, "artifacts");
-    hangar_code code = hg_is_dir(root) ? hg_list_dir(root, artifact_entry, w, err) : HANGAR_OK;
+    hangar_code code = hg_is_dir(root) ? hg_list_dir(root, artifact_entry, &a, err) : HANGAR_OK;
     hg_jw_end(w);
+    HG_AUTO(hg_json_auto_free) hg_json *choice = hg_choice_read(h, snap);
+    if (choice) hg_jw_val(w, "choice", hg_json_root(choice));
+    else hg_jw_null(w, "choice");
     return code;
 }
 

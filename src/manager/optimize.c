@@ -116,6 +116,8 @@ hangar_code hg_onnx_optimize(hangar *h, const hg_snapshot *snap, const char *ref
     if (!asked)
         return hg_fail(err, HANGAR_E_USAGE, "no profile is called %.32s; hangar quantize --list names them",
                        name);
+    hangar_code code = hg_onnx_level(h, options->level, &o.level, err);
+    if (code != HANGAR_OK) return code;
     hg_facts_read(snap, &o.facts, NULL);
     if (hg_streq(name, "auto")) {
         if (!hg_streq(h->settings->target_platform, "gpu")) return hg_optimize_auto(&o, asked, out_json, err);

@@ -12,6 +12,7 @@ typedef struct hg_optimizing {
     const hangar_optimize_options *options;
     hangar_job *job;
     hg_facts facts;
+    hg_level level;
 } hg_optimizing;
 
 /* What is added to a conversion's answer. */

@@ -81,11 +81,10 @@ static bool is_made(const hg_optimizing *o, const char *dir, const char *kind)
 {
     double drift;
     HG_AUTO(hg_artifact_auto_free) hg_artifact *a = NULL;
-    const char *level = o->options->level ? o->options->level : o->h->settings->optimization_level;
-    bool fused = hg_streq(level, "O2");
     return hg_artifact_open(o->h->store, o->snap, kind, &a, NULL) == HANGAR_OK &&
-           hg_streq(hg_artifact_level(a), level) &&
-           hg_streq(hg_json_text(hg_json_get(a->root, "style")), fused ? "fused" : "portable") &&
+           hg_streq(hg_artifact_level(a), hg_level_name(o->level)) &&
+           hg_streq(hg_json_text(hg_json_get(a->root, "style")),
+                    o->level == HG_LEVEL_O2 ? "fused" : "portable") &&
            hg_streq(hg_json_text(hg_json_get(a->root, "generator")), "hangar " HANGAR_VERSION) &&
            read_card(dir, &drift);
 }

@@ -37,7 +37,7 @@ typedef struct hg_settings {
         retries; /* further tries of one request after the first, 0..100; default 5; progress refills them */
     uint64_t range_size; /* bytes per range of a big file; default 64 MiB, 1 MiB..4 GiB */
     uint64_t limit_rate; /* bytes per second; 0 = none */
-    /* models.conversion (used by later work; read and kept) */
+    /* models.conversion */
     char *optimization_level; /* "O0".."O3" */
     bool enable_quantization;
     char *target_platform; /* "auto", "cpu", "gpu" */

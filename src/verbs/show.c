@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/mem.h"
+#include "verbs/tuning.h"
 #include "verbs/verb.h"
 #include "verbs/words.h"
 
@@ -70,14 +71,18 @@ static void show_artifacts(const hg_jval *artifacts, hg_view *view)
         const char *kind = hg_json_text(hg_json_get(it.val, "kind"));
         const char *path = hg_json_text(hg_json_get(it.val, "path"));
         if (!kind) kind = hg_json_text(hg_json_get(it.val, "name"));
-        if (kind && path) hg_view_fieldf(view, "artifact", "%s, %s", kind, path);
+        bool chosen = hg_json_bool_or(hg_json_get(it.val, "chosen"), false);
+        if (kind && path) hg_view_fieldf(view, "artifact", "%s%s, %s", kind, chosen ? " (in use)" : "", path);
         else hg_view_field(view, "artifact", path ? path : kind ? kind : hg_json_text(it.val));
     }
 }
 
 static void show(const hg_jval *r, hg_view *view)
 {
-    const hg_jval *files = hg_json_get(r, "files");
+    const hg_jval *files = hg_json_get(r, "files"), *choice = hg_json_get(r, "choice"),
+                  *table = hg_json_get(choice, "table");
+    const char *profile = hg_json_text(hg_json_get(choice, "profile")),
+               *why = hg_json_text(hg_json_get(choice, "why"));
     hg_words w;
     uint64_t context;
     if (!hg_json_is_null(hg_json_get(r, "exists"))) return;
@@ -94,8 +99,14 @@ static void show(const hg_jval *r, hg_view *view)
     hg_view_field(view, "license", hg_json_text(hg_json_get(r, "license")));
     show_memory(r, view);
     show_artifacts(hg_json_get(r, "artifacts"), view);
+    if (profile) hg_view_field(view, "profile", profile);
+    if (why) hg_view_field(view, "why", why);
     hg_view_field(view, "size", hg_size_words(&w, hg_json_get(r, "size")));
     hg_view_field(view, "path", hg_json_text(hg_json_get(r, "path")));
+    if (hg_json_len(table)) {
+        hg_view_line(view, HG_PLAIN, "%s", "");
+        hg_tuning_show_table(table, profile, view);
+    }
     if (hg_json_len(files) == 0) return;
     hg_view_line(view, HG_PLAIN, "%s", "");
     hg_view_table(view, "~FILE|>SIZE");

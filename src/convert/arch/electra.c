@@ -23,7 +23,7 @@ static void replaced_head(hg_encoder *m, hg_build *b, hg_value *x)
                         true);
     y = hg_op_reshape(b->g, "tokens", y, hg_op_shape(b->g, "shape", m->ids, 0, 2), m->ids->shape);
     hg_graph_leave(b->g);
-    hg_graph_output(b->g, "logits", y);
+    hg_block_output(b, "logits", y);
 }
 
 static hangar_code build(hg_build *b, hangar_err *err)

@@ -304,7 +304,7 @@ void hg_encoder_output(hg_encoder *e, hg_build *b, const char *name, hg_value *r
 {
     hg_value *shape =
         width == e->width ? e->batch_shape : hg_block_batch_shape(b, "logits_shape", e->ids, width);
-    hg_graph_output(b->g, name, hg_block_batch(b, "as_batch", rows, shape, width));
+    hg_block_output(b, name, hg_block_batch(b, "as_batch", rows, shape, width));
 }
 
 /* Scores for each word. A tied decoder is the table of words; its bias has two names, of which the decoder's own counts when it is not tied. */
@@ -364,7 +364,7 @@ void hg_encoder_sequence(hg_encoder *e, hg_build *b, const hg_encoder_first *n, 
     x = hg_encoder_first_token(e, b, x);
     x = hg_op_act(b->g, n->act, hg_block_linear(b, n->dense, x, e->width, e->width, true), n->how);
     b->prefix = "";
-    hg_graph_output(b->g, "logits", hg_encoder_labels(b, n->last, x, e->width, true, NULL));
+    hg_block_output(b, "logits", hg_encoder_labels(b, n->last, x, e->width, true, NULL));
 }
 
 /* Labels for each token. */
@@ -382,8 +382,8 @@ void hg_encoder_span(hg_encoder *e, hg_build *b, const char *name, hg_value *x, 
     b->prefix = "";
     hg_value *shape = hg_block_batch_shape(b, "logits_shape", e->ids, 2);
     x = hg_block_batch(b, "as_batch", hg_block_linear(b, name, x, e->width, 2, bias), shape, 2);
-    hg_graph_output(b->g, "start_logits", hg_op_gather(b->g, "start", x, hg_graph_int(b->g, 0), 2));
-    hg_graph_output(b->g, "end_logits", hg_op_gather(b->g, "end", x, hg_graph_int(b->g, 1), 2));
+    hg_block_output(b, "start_logits", hg_op_gather(b->g, "start", x, hg_graph_int(b->g, 0), 2));
+    hg_block_output(b, "end_logits", hg_op_gather(b->g, "end", x, hg_graph_int(b->g, 1), 2));
 }
 
 /* Whichever. */

@@ -255,7 +255,7 @@ static void heads(modernbert *m, hg_build *b, hg_value *x)
         break;
     case HG_HEAD_SEQUENCE:
         x = head_of(m, b, m->mean ? mean(m, b, x) : hg_encoder_first_token(e, b, x));
-        hg_graph_output(b->g, "logits", hg_encoder_labels(b, "classifier", x, e->width, true, NULL));
+        hg_block_output(b, "logits", hg_encoder_labels(b, "classifier", x, e->width, true, NULL));
         break;
     case HG_HEAD_TOKEN: hg_encoder_token(e, b, "classifier", head_of(m, b, x), true); break;
     case HG_HEAD_SPAN: hg_encoder_span(e, b, "classifier", head_of(m, b, x), true); break;
