@@ -9,9 +9,15 @@
 #include "convert/check/reference.h"
 #include "manager/onnx_run.h"
 
-#define HG_PROOF_TOKENS 8 /* of a test sequence, and of a source */
-#define HG_PROOF_SHORT  5 /* of the second sequence of a padded batch */
-#define HG_PROOF_PIECES 8
+/* Tokens of a test sequence, and of a source: so many that far relative positions differ from near ones; and of the second sequence of a padded
+ * batch. A model of very few positions gets the lesser ones, and one whose angles change
+ * with the length of what is beside a text. */
+#define HG_PROOF_TOKENS      20
+#define HG_PROOF_SHORT       13
+#define HG_PROOF_TOKENS_LESS 8
+#define HG_PROOF_SHORT_LESS  5
+#define HG_PROOF_POSITIONS   32 /* that a model must have for the greater ones */
+#define HG_PROOF_PIECES      8
 
 /* How the graphs of a model are run. */
 typedef enum hg_proof_kind {
@@ -53,6 +59,8 @@ typedef struct hg_proof_facts {
     uint64_t layers;            /* of the longest stack; 0 = not known */
     uint64_t end[8];            /* end tokens */
     size_t end_count;
+    size_t tokens, brief;           /* HG_PROOF_TOKENS and HG_PROOF_SHORT, or the lesser ones */
+    uint64_t types;                 /* of tokens; 0 = there are none */
     size_t channels, height, width; /* of a picture */
     bool left;                      /* padding belongs left of the text */
 } hg_proof_facts;
@@ -69,7 +77,7 @@ typedef struct hg_proof_input {
     bool masked; /* row 1 is padded */
 } hg_proof_input;
 /*
- * Fixed inputs, neither all alike nor in order: `rows` (1 or 2) rows from row `first` on. With `padded`, row 1 is HG_PROOF_SHORT long and
+ * Fixed inputs, neither all alike nor in order: `rows` (1 or 2) rows from row `first` on. With `padded`, row 1 is facts->brief long and
  * padded to the others' length where the model takes a mask; without, it is that short alone.
  */
 hangar_code hg_proof_input_make(const hg_or_session *s, const hg_proof_facts *facts, size_t first,

@@ -117,7 +117,7 @@ static void compare(independent *p, const hg_ref_array *want, const hg_proof_arr
         return;
     }
     size_t width = each / tokens, all = rows ? (size_t)have->shape[1] : tokens;
-    double worst = 0, scale = 1;
+    double worst = 0, scale = HG_REPORT_FLOOR;
     for (size_t i = 0; i < want->count; i++) {
         size_t b = i / each, t = i % each / width;
         if (mask && tokens == length && !mask[b * length + t]) continue;
@@ -210,11 +210,11 @@ hangar_code hg_report_independent(hg_report *r, hg_or_session *s, hangar_err *er
     } else if (p.values == 0) {
         hg_report_skip(r, "independent", "no output is one that the reference computes");
     } else if (p.layers) {
-        hg_report_limit(r, "independent", p.worst, HG_REPORT_INDEPENDENT,
+        hg_report_limit(r, "independent", p.worst, HG_REPORT_INDEPENDENT(p.layers),
                         "%zu values, the first %u layer%s anew in double precision", p.values, p.layers,
                         p.layers == 1 ? "" : "s");
     } else {
-        hg_report_limit(r, "independent", p.worst, HG_REPORT_INDEPENDENT,
+        hg_report_limit(r, "independent", p.worst, HG_REPORT_INDEPENDENT(r->facts.layers),
                         "%zu values, computed anew in double precision", p.values);
     }
     hg_proof_input_deinit(&p.in);

@@ -49,6 +49,25 @@ static uint64_t read_layers(const hg_jval *root)
     return most;
 }
 
+/* Types of tokens, and how many tokens there is room for. */
+static void read_sizes(const hg_jval *root, hg_proof_facts *f)
+{
+    static const char *const places[] = {"max_position_embeddings", "n_positions", "max_target_positions",
+                                         "original_max_position_embeddings"};
+    uint64_t n = 0;
+    f->tokens = HG_PROOF_TOKENS;
+    f->brief = HG_PROOF_SHORT;
+    for (size_t i = 0; i < HG_LEN(places); i++) {
+        bool said = number(root, places[i], &n) ||
+                    hg_json_u64(hg_json_path(root, "rope_parameters", places[i], NULL), &n) ||
+                    hg_json_u64(hg_json_path(root, "rope_scaling", places[i], NULL), &n);
+        if (!said || n >= HG_PROOF_POSITIONS) continue;
+        f->tokens = HG_PROOF_TOKENS_LESS;
+        f->brief = HG_PROOF_SHORT_LESS;
+    }
+    (void)!number(root, "type_vocab_size", &f->types);
+}
+
 static void read_ends(const hg_jval *end, hg_proof_facts *f)
 {
     if (hg_json_u64(end, &f->end[0])) f->end_count = 1;
@@ -84,6 +103,7 @@ hangar_code hg_proof_facts_read(const hg_snapshot *snap, const hg_or_session *s,
     if (out->start >= out->vocab) out->start = 0;
     read_ends(hg_json_get(root, "eos_token_id"), out);
     read_picture(root, out);
+    read_sizes(root, out);
     return HANGAR_OK;
 }
 
@@ -134,7 +154,7 @@ static bool fill_tokens(hg_proof_input *i, const hg_proof_facts *f, size_t first
     int64_t *seen = hg_proof_input_own(i, hg_calloc(rows * length, sizeof *seen));
     if (!to || !seen) return false;
     for (size_t r = 0; r < rows; r++) {
-        size_t real = i->masked && first + r == 1 ? HG_PROOF_SHORT : length, at = left ? length - real : 0;
+        size_t real = i->masked && first + r == 1 ? f->brief : length, at = left ? length - real : 0;
         for (size_t k = 0; k < length; k++) to[r * length + k] = (int64_t)f->pad;
         fill_ids(f, first + r, real, to + r * length + at);
         for (size_t k = 0; k < real; k++) seen[r * length + at + k] = 1;
@@ -143,6 +163,16 @@ static bool fill_tokens(hg_proof_input *i, const hg_proof_facts *f, size_t first
     *ids = to;
     *mask = seen;
     return true;
+}
+
+/* Types of tokens: of a pair, the second text of which begins at the fourth token. */
+static bool fill_types(hg_proof_input *i, const hg_proof_facts *f, size_t rows, size_t length)
+{
+    if (f->types < 2) return true;
+    int64_t *to = hg_proof_input_own(i, hg_calloc(rows * length, sizeof *to));
+    for (size_t k = 0; to && k < rows * length; k++) to[k] = k % length >= 3;
+    i->in.types = to;
+    return to != NULL;
 }
 
 static bool wants(const hg_or_session *s, const char *graph, const char *name)
@@ -179,7 +209,7 @@ static bool fill_encdec(const hg_or_session *s, const hg_proof_facts *f, size_t 
     /* The decoder's own tokens are never padded. */
     size_t real[2] = {i->real[0], i->real[1]};
     i->masked = false;
-    in->length = HG_PROOF_TOKENS;
+    in->length = f->tokens;
     if (!fill_tokens(i, f, first + 2, rows, in->length, false, &in->ids, &unused)) return false;
     for (size_t r = 0; r < rows; r++) ((int64_t *)(uintptr_t)in->ids)[r * in->length] = (int64_t)f->start;
     i->real[0] = real[0];
@@ -196,6 +226,7 @@ static bool fill_model(const hg_or_session *s, const hg_proof_facts *f, size_t f
         in->length = length;
         if (!fill_tokens(i, f, first, rows, length, f->left, &in->ids, &in->mask)) return false;
         if (!wants(s, "model", "attention_mask")) in->mask = NULL;
+        if (wants(s, "model", "token_type_ids") && !fill_types(i, f, rows, length)) return false;
         /* What some models make of padding by themselves is another thing: both sides are told. */
         if (f->left && !(in->positions = hg_proof_input_own(i, hg_proof_positions(in)))) return false;
     }
@@ -221,7 +252,7 @@ hangar_code hg_proof_input_make(const hg_or_session *s, const hg_proof_facts *fa
     bool encdec = hg_proof_kind_of(s) == HG_PROOF_ENCDEC;
     bool mask = wants(s, encdec ? "encoder_model" : "model", "attention_mask");
     *out = (hg_proof_input){.in.batch = rows, .masked = mask && padded && first + rows == 2};
-    size_t length = mask && !padded && first == 1 ? HG_PROOF_SHORT : HG_PROOF_TOKENS;
+    size_t length = mask && !padded && first == 1 ? facts->brief : facts->tokens;
     bool ok = encdec ? fill_encdec(s, facts, first, rows, length, out)
                      : fill_model(s, facts, first, rows, length, out);
     if (ok) return HANGAR_OK;

@@ -84,7 +84,7 @@ static hangar_code check_cache(hg_report *r, hg_or_session *s, hangar_err *err)
     if (code == HANGAR_OK) code = hg_proof_run(s, &in.in, pieces, &steps, err);
     if (code == HANGAR_OK)
         hg_report_limit(r, "cache", row_difference(&steps, 0, &whole, false), r->form->wobble,
-                        "%d tokens at once, and in pieces of 3, 1, 1, 2, 1", HG_PROOF_TOKENS);
+                        "%zu tokens at once, and in pieces of 3, 1, 1, 2 and the rest", r->facts.tokens);
     hg_proof_output_deinit(&whole);
     hg_proof_output_deinit(&steps);
     hg_proof_input_deinit(&in);
