@@ -159,6 +159,8 @@ static hangar_code all_checks(hg_report *r, hangar_err *err)
     for (size_t i = 0; code == HANGAR_OK && i < r->artifact->graph_count; i++)
         code = check_file(r, &r->artifact->graphs[i], err);
     if (code != HANGAR_OK || r->failed) return code; /* a graph that is not sound does not go to the engine */
+    code = as_line(r, "weights", r->form->rewrite ? hg_report_weights(r, &why) : HANGAR_OK, &why, err);
+    if (code != HANGAR_OK || r->failed) return code;
     hg_job_phase(r->job, "loading");
     double start = hg_now();
     /* A form is compared with the original, which takes its own share of memory. */

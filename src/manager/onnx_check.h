@@ -72,6 +72,8 @@ bool hg_report_ints(const hg_jval *tensor, int64_t **out, size_t *count);
 
 /* The model against itself: finite, batch, padding, cache (proof_self.c). */
 hangar_code hg_report_self(hg_report *r, hg_or_session *s, hangar_err *err);
+/* Weights that a form wrote anew, against those of the checkpoint (proof_codes.c). */
+hangar_code hg_report_weights(hg_report *r, hangar_err *err);
 /* reference.json (proof_json.c). */
 hangar_code hg_report_json(hg_report *r, hg_or_session *s, const hg_jval *reference, hangar_err *err);
 /* The independent reference, on `s`, which holds the weights as they were; base NULL = they do not fit into memory (proof_base.c). */
