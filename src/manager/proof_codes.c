@@ -143,7 +143,10 @@ static const hg_tensor *find_source(const codes *c, const char *name, size_t len
     *first = 0;
     const hg_tensor *t = hg_checkpoint_get(&c->ck, base, file);
     for (char *p = base; !t && (p = strstr(p, ".rows_")); p++) {
-        *first = strtoull(p + 6, NULL, 10);
+        char *end = NULL;
+        *first = strtoull(p + 6, &end, 10);
+        if (*end == '_') (void)strtoull(end + 1, &end, 10);
+        if (*end) continue; /* scales of a part, or a name of its own */
         *p = 0;
         t = hg_checkpoint_get(&c->ck, base, file);
         *p = '.';

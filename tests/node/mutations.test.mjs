@@ -87,12 +87,16 @@ const mutations = [
   ['far buckets are wrong', 't5', 'independent', 'src/convert/arch/t5.c', 'uint32_t exact = count / 2;', 'uint32_t exact = count / 4;'],
   ['padding is seen', 'bart', 'padding', seq, 'a.mask = s->mask;', ''],
   // forms
-  ['the other half of a byte first', 'llama', 'drift', codes, 'codes[2 * i] | codes[2 * i + 1] << 4', 'codes[2 * i + 1] | codes[2 * i] << 4', form('int4')],
-  ['the middle is one off', 'bert', 'drift', codes, 'float x = w[i] * inverse + (float)middle;', 'float x = w[i] * inverse + (float)middle + 1;', form('int4')],
-  ['scales are half of what they are', 'llama', 'drift', codes, 'float scale = most / 127;', 'float scale = most / 254;', form('int8')],
-  ['scales of 8 bits have the wrong sign', 'whisper', 'drift', codes, 'float scale = largest(w, n) / (float)-middle;\n    float inverse = scale != 0 ? 1 / scale : 0;',
+  ['the other half of a byte first', 'llama', 'weights', codes, 'codes[2 * i] | codes[2 * i + 1] << 4', 'codes[2 * i + 1] | codes[2 * i] << 4', form('int4')],
+  ['the middle is one off', 'bert', 'weights', codes, 'float x = w[i] * inverse + (float)middle;', 'float x = w[i] * inverse + (float)middle + 1;', form('int4')],
+  ['scales are half of what they are', 'llama', 'weights', codes, 'float scale = most / 127;', 'float scale = most / 254;', form('int8')],
+  ['scales of 8 bits have the wrong sign', 'whisper', 'weights', codes, 'float scale = largest(w, n) / (float)-middle;\n    float inverse = scale != 0 ? 1 / scale : 0;',
     'float scale = largest(w, n) / (float)middle;\n    float inverse = scale != 0 ? -1 / scale : 0;', form('int8-blocks')],
-  ['small halves are cut off', 'bert', 'drift', codes, 'uint32_t h = m < bits_of(0x1p-14f) ? small : normal - (112u << 10);', 'uint32_t h = m < bits_of(0x1p-6f) ? 0 : normal - (112u << 10); (void)small;', form('f16')],
+  ['scales are one step too small', 'qwen2', 'weights', codes, 'float scale = most / 127;', 'float scale = most / 128;', form('int8')],
+  ['a part of packed rows is another one', 'phi3', 'weights', 'src/convert/quant/quant.c', '{w->tensor, w->file, w->out, w->in, w->first, w->turned}', '{w->tensor, w->file, w->out, w->in, 0, w->turned}', form('int4')],
+  ['the scale of what is multiplied is forgotten', 'bert', 'drift', 'src/convert/quant/quant.c', 'scale = hg_op_mul(g, part, scales, scale);', '(void)scale; scale = scales;', [...form('int8'), ...portable]],
+  ['the bias of blocks is forgotten', 'whisper', 'drift', 'src/convert/quant/quant.c', '"MatMulNBits", name, in, bias ? 6 : 3, 1)', '"MatMulNBits", name, in, 3, 1)', form('int8-blocks')],
+  ['small halves are cut off', 'bert', 'weights', codes, 'uint32_t h = m < bits_of(0x1p-14f) ? small : normal - (112u << 10);', 'uint32_t h = m < bits_of(0x1p-6f) ? 0 : normal - (112u << 10); (void)small;', form('f16')],
 ];
 
 // Scores of a random model never come near the soft cap that a trained one needs: these weights make them large.
