@@ -94,7 +94,7 @@ const mutations = [
     'float scale = largest(w, n) / (float)middle;\n    float inverse = scale != 0 ? -1 / scale : 0;', form('int8-blocks')],
   ['scales are one step too small', 'qwen2', 'weights', codes, 'float scale = most / 127;', 'float scale = most / 128;', form('int8')],
   ['a part of packed rows is another one', 'phi3', 'weights', 'src/convert/quant/quant.c', '{w->tensor, w->file, w->out, w->in, w->first, w->turned}', '{w->tensor, w->file, w->out, w->in, 0, w->turned}', form('int4')],
-  ['the scale of what is multiplied is forgotten', 'bert', 'drift', 'src/convert/quant/quant.c', 'scale = hg_op_mul(g, part, scales, scale);', '(void)scale; scale = scales;', [...form('int8'), ...portable]],
+  ['the scale of what is multiplied is forgotten', 'bert', 'batch', 'src/convert/quant/quant.c', 'scale = hg_op_mul(g, part, scales, scale);', '(void)scale; scale = scales;', [...form('int8'), ...portable]],
   ['the bias of blocks is forgotten', 'whisper', 'drift', 'src/convert/quant/quant.c', '"MatMulNBits", name, in, bias ? 6 : 3, 1)', '"MatMulNBits", name, in, 3, 1)', form('int8-blocks')],
   ['small halves are cut off', 'bert', 'weights', codes, 'uint32_t h = m < bits_of(0x1p-14f) ? small : normal - (112u << 10);', 'uint32_t h = m < bits_of(0x1p-6f) ? 0 : normal - (112u << 10); (void)small;', form('f16')],
 ];

@@ -79,8 +79,8 @@ bool hg_decoder_layer_types(hg_decoder *d, hg_hfconfig *c)
 {
     const hg_jval *list = hg_hfconfig_value(c, "layer_types");
     if (!list) return false;
-    if (!hg_json_is_array(list) || hg_json_len(list) < d->layers)
-        hg_hfconfig_wrong(c, HANGAR_E_INVALID, "layer_types does not have %u entries", d->layers);
+    if (!hg_json_is_array(list) || hg_json_len(list) != d->layers)
+        hg_hfconfig_wrong(c, HANGAR_E_INVALID, "layer_types has not %u entries", d->layers);
     for (hg_json_iter it = hg_json_iter_of(list); hg_json_next(&it) && it.index < d->layers;) {
         const char *type = hg_json_text_or(it.val, "?");
         d->sliding[it.index] = strcmp(type, "sliding_attention") == 0;

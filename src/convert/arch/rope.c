@@ -57,8 +57,10 @@ static double softness(double factor, double m)
 
 static void read_llama3(hg_rope *r, hg_hfconfig *c)
 {
-    r->low = hg_hfconfig_f64(c, "low_freq_factor", 1, 1e-6, 1e6);
-    r->high = hg_hfconfig_f64(c, "high_freq_factor", 4, 1e-6, 1e6);
+    r->low = hg_hfconfig_f64(c, "low_freq_factor", 0, 1e-6, 1e6);
+    r->high = hg_hfconfig_f64(c, "high_freq_factor", 0, 1e-6, 1e6);
+    if (r->outer <= 0 && !hg_hfconfig_has(c, "original_max_position_embeddings"))
+        hg_hfconfig_wrong(c, HANGAR_E_INVALID, "original_max_position_embeddings is missing");
     if (r->high <= r->low)
         hg_hfconfig_wrong(c, HANGAR_E_INVALID, "high_freq_factor is not above low_freq_factor");
 }
@@ -94,7 +96,8 @@ static void read_kind(hg_rope *r, hg_hfconfig *c)
     if (r->outer > 0) r->trained = r->outer;
     r->dim = (uint32_t)(r->head_dim * r->partial);
     if (r->dim < 2 || r->dim % 2 || r->dim > HG_ROPE_DIM_MAX)
-        hg_hfconfig_wrong(c, HANGAR_E_UNSUPPORTED, "%u numbers of a head turn", r->dim);
+        hg_hfconfig_wrong(c, HANGAR_E_UNSUPPORTED, "head_dim %u, of which %u numbers turn", r->head_dim,
+                          r->dim);
     /* the factor may be left to the two lengths */
     double factor = r->kind == HG_ROPE_LONG || r->kind == HG_ROPE_YARN ? r->most / r->trained : 1;
     if (r->kind != HG_ROPE_DEFAULT && factor == 1 && r->kind != HG_ROPE_LONG && !hg_hfconfig_has(c, "factor"))
@@ -119,6 +122,33 @@ static hg_rope from(const hg_rope_defaults *def)
                      .most = def->positions};
 }
 
+static bool same_list(const hg_jval *a, const hg_jval *b)
+{
+    if (hg_json_len(a) != hg_json_len(b)) return false;
+    for (size_t i = 0; i < hg_json_len(a); i++) {
+        if (hg_json_f64_or(hg_json_at(a, i), 0) != hg_json_f64_or(hg_json_at(b, i), 0)) return false;
+    }
+    return true;
+}
+
+/* Both spellings in one file must say the same; `old` is what holds beside them. */
+static void agree(const hg_rope *r, hg_rope old, hg_hfconfig *c)
+{
+    hg_hfconfig sub;
+    hg_hfconfig_enter(c, "rope_scaling", &sub);
+    if (!sub.root) return;
+    old.theta = r->theta;
+    old.partial = r->partial;
+    read_kind(&old, &sub);
+    hg_hfconfig_leave(c, &sub);
+    bool same = old.kind == r->kind && old.factor == r->factor && old.low == r->low && old.high == r->high &&
+                old.fast == r->fast && old.slow == r->slow && old.scale == r->scale &&
+                old.truncate == r->truncate && old.theta == r->theta && old.dim == r->dim &&
+                same_list(old.brief, r->brief) && same_list(old.wide, r->wide);
+    if (!same || (r->kind != HG_ROPE_DEFAULT && old.trained != r->trained))
+        hg_hfconfig_wrong(c, HANGAR_E_INVALID, "rope_scaling says something else than rope_parameters");
+}
+
 /* Reads the rotary positions. */
 void hg_rope_read(hg_rope *r, hg_hfconfig *c, const hg_rope_defaults *def)
 {
@@ -127,12 +157,13 @@ void hg_rope_read(hg_rope *r, hg_hfconfig *c, const hg_rope_defaults *def)
     r->partial = hg_hfconfig_f64(c, "partial_rotary_factor", r->partial, 1e-6, 1);
     r->outer = hg_hfconfig_f64(c, "original_max_position_embeddings", 0, 1, 1e12);
     r->theta = hg_hfconfig_f64(c, "rope_theta", r->theta, THETA_MIN, 1e18);
+    const hg_rope alone = *r;
     hg_hfconfig_enter(c, "rope_parameters", &sub);
-    if (sub.root)
-        hg_hfconfig_ignore(c, (const char *const[]){"rope_scaling", NULL}); /* the new spelling holds */
-    else hg_hfconfig_enter(c, "rope_scaling", &sub);
+    bool both = sub.root != NULL;
+    if (!both) hg_hfconfig_enter(c, "rope_scaling", &sub);
     read_kind(r, &sub);
     hg_hfconfig_leave(c, &sub);
+    if (both) agree(r, alone, c);
 }
 
 /* Reads those of one type of layer. */
