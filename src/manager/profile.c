@@ -59,7 +59,7 @@ const hg_profile *hg_profile_default(const hg_settings *settings, const hg_facts
     }
     if (!have || need <= have) return hg_profile_get("cpu");
     const hg_profile *small = hg_profile_small(settings, facts);
-    snprintf(why, HG_PROFILE_WHY_MAX, "in 32 bits it needs %s of memory and %s are free: %s was made instead",
+    snprintf(why, HG_PROFILE_WHY_MAX, "in 32 bits it needs %s of memory and %s are free: %s is made instead",
              hg_size_format(need, needs), hg_size_format(have, there), small->form);
     return small;
 }
