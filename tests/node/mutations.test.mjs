@@ -130,8 +130,8 @@ async function mutant(name, file, source) {
 }
 
 // { status, stderr, card } of `hangar convert`.
-async function convert(dir, model, options) {
-  const env = { ...own.env, HANGAR_HOME: join(dir, 'home'), HANGAR_RUNNERS: dir };
+async function convert(dir, model, options, home = 'home') {
+  const env = { ...own.env, HANGAR_HOME: join(dir, home), HANGAR_RUNNERS: dir };
   const got = await run(program, ['convert', `test/${model}`, ...options, '--json'], { env, timeout: 120000 }).then(
     ({ stdout, stderr }) => ({ status: 0, stdout, stderr }), ({ code, stdout, stderr }) => ({ status: code, stdout, stderr }));
   return { ...got, doc: JSON.parse(got.stdout.trim().split('\n').at(-1)) };
@@ -151,6 +151,62 @@ for (const model of new Set(mutations.map(([, name]) => name))) {
   const got = own.hangar(['add', from, '--as', `test/${model}`]);
   assert.equal(got.status, 0, got.stderr);
 }
+
+test('without an error all of these convert', { concurrency: 2 }, async (t) => {
+  const dir = await mutant('control', dec, readFileSync(join(top, dec), 'utf8'));
+  const kinds = new Map(mutations.map(([, model, , , , , options = []]) => [[model, ...options].join(' '), { model, options }]));
+  await Promise.all([...kinds].map(([name, { model, options }], i) => t.test(name, async () => {
+    const { status, doc, stderr } = await convert(dir, model, options, `home-${i}`);
+    assert.equal(status, 0, `${JSON.stringify(doc).slice(0, 1500)} ${stderr}`);
+    assert.equal(doc.proof.ok, true);
+  })));
+});
+
+// A graph that is sound, but of another model: the same weights with other angles.
+test('validate refuses a graph that is not the model', async () => {
+  const change = (name, theta) => {
+    const from = join(own.home, 'from', name), config = JSON.parse(readFileSync(join(fixtures, 'llama/config.json'), 'utf8'));
+    mkdirSync(from, { recursive: true });
+    config.rope_parameters.rope_theta = theta;
+    writeFileSync(join(from, 'config.json'), JSON.stringify(config));
+    copyFileSync(join(fixtures, 'llama/model.safetensors'), join(from, 'model.safetensors'));
+    for (const args of [['add', from, '--as', `test/${name}`], ['convert', `test/${name}`]]) own.result(args);
+    const home = join(own.env.HANGAR_HOME, 'artifacts', `models--test--${name}`);
+    return join(home, readdirSync(home)[0], 'onnx/model.onnx');
+  };
+  const mine = change('mine', 10000), other = change('other', 9000);
+  assert.equal(own.hangar(['validate', 'test/mine']).status, 0);
+  copyFileSync(other, mine);
+  const got = own.hangar(['validate', 'test/mine', '--json']), doc = own.last(got);
+  assert.equal(got.status, 6, got.stdout);
+  assert.match(JSON.stringify(doc), /checks failed, first independent |"name":"independent","ok":false/);
+});
+
+// A weight that is no number: told by what comes out where weights stay as they lie, by name where they are written anew.
+test('a weight that is no number is refused', () => {
+  const name = 'encoder.layer.0.output.dense.weight';
+  for (const [what, bits] of [['NaN', 0x7fc00000], ['infinity', 0x7f800000]]) {
+    const from = join(own.home, 'from', `no-number-${what}`), weights = readWeights(join(fixtures, 'bert/model.safetensors'));
+    mkdirSync(from, { recursive: true });
+    copyFileSync(join(fixtures, 'bert/config.json'), join(from, 'config.json'));
+    const tensor = weights.tensors.get(name), data = Buffer.from(tensor.data);
+    data.writeUInt32LE(bits, 40);
+    weights.tensors.set(name, { ...tensor, data });
+    writeWeights(join(from, 'model.safetensors'), weights);
+    own.result(['add', from, '--as', `test/${what}`]);
+    const got = own.hangar(['convert', `test/${what}`, '--json']), doc = own.last(got);
+    assert.equal(got.status, 6, got.stdout);
+    const { proof } = doc.proof ? doc : JSON.parse(got.stdout.trim().split('\n').find((line) => line.includes('"proof"')));
+    const finite = proof.checks.find((check) => check.name === 'finite');
+    assert.equal(finite.ok, false);
+    assert.ok(finite.value > 0);
+    for (const kind of ['f32-own', 'f16', 'int8', 'int8-blocks', 'int4']) {
+      const formed = own.hangar(['convert', `test/${what}`, '--form', kind]);
+      assert.equal(formed.status, 6, formed.stderr);
+      assert.match(formed.stderr, /encoder\.layer\.0\.output\.dense\.weight/, kind);
+    }
+  }
+});
 
 test('planted errors are refused', { concurrency: 2 }, async (t) => {
   await Promise.all(mutations.map(([what, model, check, file, from, to, options = []], i) => t.test(`${model}${options.length ? ` ${options[1]}` : ''}: ${what}`, async () => {
