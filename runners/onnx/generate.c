@@ -401,6 +401,7 @@ static hangar_code write_answer(run *r, hangar_err *err)
         code = feed(r, &id, 1, err);
     }
     if (code == HANGAR_OK) code = hg_text_flush(r->stream, &r->tail, err);
+    if (r->tail.stopped) r->finish = "stop";
     return code == HANGAR_OK ? send_text(r, true, err) : code;
 }
 
@@ -426,7 +427,7 @@ static hangar_code open_stream(run *r, hangar_err *err)
 {
     bool on =
         !(r->o->text && r->o->text->chat && !r->call.prompt) && !hg_onnx_graph(r->o, "encoder_model", NULL);
-    return hg_text_stream_new(r->o->text, on ? r->prompt.ids[r->prompt.count - 1] : -1, &r->stream, err);
+    return hg_text_stream_new(r->o->text, r->prompt.ids, on ? r->prompt.count : 0, &r->stream, err);
 }
 
 hangar_code hg_onnx_generate(hg_onnx *o, const hg_jval *doc, hg_jw **out_done, hangar_err *err)

@@ -23,7 +23,9 @@
 static hangar_code on_load(hg_onnx *o, const hg_frame *frame)
 {
     hangar_err err = {0};
-    if (o->loaded || o->graph_count > 0) hg_fail(&err, HANGAR_E_USAGE, "a model is loaded already");
+    if (o->loaded) hg_fail(&err, HANGAR_E_USAGE, "a model is loaded already");
+    else if ((o->graph_count > 0 || o->maps || o->text))
+        hg_fail(&err, HANGAR_E_USAGE, "a runner takes one LOAD");
     else if (hg_onnx_load(o, hg_json_root(frame->doc), frame->bin, frame->bin_len, &err) == HANGAR_OK)
         return hg_wire_send_doc(o->fd, HG_WIRE_READY, hg_onnx_ready(o), NULL, 0, NULL);
     return hg_wire_send_fail(o->fd, &err, NULL);

@@ -65,7 +65,6 @@ typedef struct hg_onnx {
 
 /* session.c */
 hangar_code hg_onnx_init(hg_onnx *o, hangar_err *err);
-void hg_onnx_deinit(hg_onnx *o);
 /* The engine's own error as ours; frees the status. NULL = OK. */
 hangar_code hg_onnx_check(const hg_onnx *o, OrtStatus *status, const char *what, hangar_err *err);
 /* LOAD: locks itself in, reads the texts, maps the weights, makes the sessions. Sends a TICK on o->fd for each. */
@@ -218,11 +217,12 @@ void hg_text_free(hg_text *t);
 hangar_code hg_text_prompt(const hg_text *t, const hg_generate_call *call, hg_token_ids *out,
                            hangar_err *err);
 /*
- * The text of an answer, token by token. Without a tokenizer there is none. `before` is the token that the text goes on from, so that a
- * space at its beginning is kept; -1 when it stands by itself. *out is to be freed in any case.
+ * The text of an answer, token by token. Without a tokenizer there is none. `before` are the tokens that the text goes on from, so that a
+ * space at its beginning is kept and half a character is completed; count 0 when it stands by itself. *out is to be freed in any case.
  */
 typedef struct hg_text_stream hg_text_stream;
-hangar_code hg_text_stream_new(const hg_text *t, int64_t before, hg_text_stream **out, hangar_err *err);
+hangar_code hg_text_stream_new(const hg_text *t, const int64_t *before, size_t count, hg_text_stream **out,
+                               hangar_err *err);
 void hg_text_stream_free(hg_text_stream *s);
 /* Adds what a token makes certain to `to`; and, at the end, what is left. */
 hangar_code hg_text_piece(hg_text_stream *s, int64_t id, hg_tail *to, hangar_err *err);

@@ -67,37 +67,6 @@ hangar_code hg_onnx_init(hg_onnx *o, hangar_err *err)
     return code;
 }
 
-static void ports_deinit(hg_ports *ports)
-{
-    for (size_t i = 0; i < ports->count; i++) free(ports->items[i].name);
-    free(ports->items);
-    *ports = (hg_ports){0};
-}
-
-static void graph_deinit(const hg_onnx *o, hg_graph *g)
-{
-    if (g->session) o->api->ReleaseSession(g->session);
-    for (size_t i = 0; i < g->weight_count; i++) hg_value_free(o, &g->weights[i]);
-    free(g->weights);
-    free(g->name);
-    ports_deinit(&g->ins);
-    ports_deinit(&g->outs);
-    *g = (hg_graph){0};
-}
-
-void hg_onnx_deinit(hg_onnx *o)
-{
-    hg_writer_free(o->writer);
-    hg_text_free(o->text);
-    for (size_t i = 0; i < o->graph_count; i++) graph_deinit(o, &o->graphs[i]);
-    for (size_t i = 0; i < o->map_count; i++) hg_map_close(&o->maps[i]);
-    free(o->maps);
-    hg_mel_free(o->mel);
-    if (o->cpu) o->api->ReleaseMemoryInfo(o->cpu);
-    if (o->env) o->api->ReleaseEnv(o->env);
-    *o = (hg_onnx){.fd = o->fd};
-}
-
 hg_graph *hg_onnx_graph(hg_onnx *o, const char *name, hangar_err *err)
 {
     for (size_t i = 0; i < o->graph_count; i++)

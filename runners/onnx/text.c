@@ -374,23 +374,41 @@ hangar_code hg_text_prompt(const hg_text *t, const hg_generate_call *call, hg_to
 
 /* ---- out ---- */
 
+#define BEFORE_MAX 256 /* tokens that an answer's text is seen to go on from */
+
 struct hg_text_stream {
     hg_token_stream *tokens; /* NULL = no text */
     hg_buf piece;
+    hg_buf before; /* what the prompt's tokens still hold back: no part of the answer */
+    size_t before_at;
 };
 
-hangar_code hg_text_stream_new(const hg_text *t, int64_t before, hg_text_stream **out, hangar_err *err)
+/* Reads the end of the prompt, and notes what of its text did not come out yet. */
+static hangar_code go_on(const hg_text *t, hg_text_stream *s, const int64_t *ids, size_t count,
+                         hangar_err *err)
+{
+    hangar_code code = HANGAR_OK;
+    for (size_t i = 0; i < count && code == HANGAR_OK; i++)
+        code = hg_token_stream_push(s->tokens, ids[i], &s->piece, err);
+    s->before_at = s->piece.len;
+    hg_buf_reset(&s->piece);
+    if (code == HANGAR_OK)
+        code = hg_tokenizer_decode_with(t->tokenizer, ids, count, HG_DECODE_SPECIAL, &s->before, err);
+    return code == HANGAR_OK ? hg_buf_check(&s->before, err) : code;
+}
+
+hangar_code hg_text_stream_new(const hg_text *t, const int64_t *before, size_t count, hg_text_stream **out,
+                               hangar_err *err)
 {
     hg_text_stream *s = hg_calloc(1, sizeof *s);
     if (!s) return hg_fail_memory(err);
     *out = s;
     hg_buf_init(&s->piece, HG_TOKENIZER_TEXT_MAX);
+    hg_buf_init(&s->before, HG_TOKENIZER_TEXT_MAX);
     if (!t || !t->tokenizer) return HANGAR_OK;
     hangar_code code = hg_token_stream_new(t->tokenizer, HG_DECODE_SPECIAL, &s->tokens, err);
-    if (code == HANGAR_OK && before >= 0) {
-        code = hg_token_stream_push(s->tokens, before, &s->piece, err);
-        hg_buf_reset(&s->piece);
-    }
+    size_t most = count < BEFORE_MAX ? count : BEFORE_MAX;
+    if (code == HANGAR_OK && count > 0) code = go_on(t, s, before + count - most, most, err);
     return code;
 }
 
@@ -399,14 +417,30 @@ void hg_text_stream_free(hg_text_stream *s)
     if (!s) return;
     hg_token_stream_free(s->tokens);
     hg_buf_deinit(&s->piece);
+    hg_buf_deinit(&s->before);
     free(s);
+}
+
+/* What came out of the stream without what the prompt held back, as far as it is that: the answer may have made another character of it. */
+static hg_str of_answer(hg_text_stream *s)
+{
+    hg_str piece = hg_buf_view(&s->piece);
+    size_t left = s->before.len > s->before_at ? s->before.len - s->before_at : 0,
+           n = left < piece.len ? left : piece.len;
+    if (n > 0 && memcmp(piece.ptr, s->before.data + s->before_at, n) == 0) {
+        s->before_at += n;
+        return (hg_str){piece.ptr + n, piece.len - n};
+    }
+    if (piece.len > 0) s->before_at = s->before.len;
+    return piece;
 }
 
 /* Moves what came out of the stream on. */
 static hangar_code move_on(hg_text_stream *s, hangar_code code, hg_tail *to, hangar_err *err)
 {
     if (code == HANGAR_OK) code = hg_buf_check(&s->piece, err);
-    if (code == HANGAR_OK && s->piece.len > 0) code = hg_tail_add(to, hg_buf_view(&s->piece), err);
+    hg_str piece = code == HANGAR_OK ? of_answer(s) : (hg_str){0};
+    if (piece.len > 0) code = hg_tail_add(to, piece, err);
     hg_buf_reset(&s->piece);
     return code;
 }

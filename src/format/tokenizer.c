@@ -83,11 +83,6 @@ void hg_tokenizer_configure(hg_tokenizer *t, const hg_jval *config)
     t->clean_up = hg_json_bool_or(hg_json_get(config, "clean_up_tokenization_spaces"), t->clean_up);
 }
 
-size_t hg_tokenizer_size(const hg_tokenizer *t)
-{
-    return t->size;
-}
-
 /* ---- encode ---- */
 
 /* What the pieces of a text take turns in. */

@@ -58,8 +58,6 @@ void hg_tokenizer_set_lower(hg_tokenizer *t);
  * additional_special_tokens, every "..._token"), also where tokenizer.json does not call them so. config may be NULL.
  */
 void hg_tokenizer_configure(hg_tokenizer *t, const hg_jval *config);
-/* One more than the highest id. */
-size_t hg_tokenizer_size(const hg_tokenizer *t);
 /* A token's text as it stands in the file, borrowed; NULL when no token has that id. */
 const char *hg_tokenizer_text(const hg_tokenizer *t, int64_t id);
 /* -1 when there is no such token. */

@@ -210,8 +210,46 @@ test('an answer ends with each of the end tokens, a full context, or its limit',
   assert.equal(done.finish, 'length');
   assert.deepEqual(done.tokens, free.slice(0, 8));
   assert.equal((await generate(runner, { ids, max_tokens: 30, context: 7 })).done.tokens.length, 3);
-  await fails(runner, { ids: prompt(12) }, 'LIMIT', /12 tokens and the context 12/);
+  await fails(runner, { ids: prompt(12) }, 'LIMIT', /12 tokens, and .* at most 12;/);
+  await fails(runner, { ids: prompt(7), context: 7 }, 'LIMIT', /7 tokens and the context 7; .*--context-length/);
+  await fails(runner, { ids: [1, VOCAB] }, 'INVALID', /token 32, and the model knows 32/);
   await fails(runner, { ids, context: 13 }, 'LIMIT', /over the 12/);
+  await runner.end();
+});
+
+test('a stop string that only the end of the answer makes', async () => {
+  // half characters are held back until no token can complete them
+  const vocab = Object.fromEntries([...Array(VOCAB).keys()].map((id) => [`<0x${(0x80 + id).toString(16).toUpperCase()}>`, id]));
+  const runner = await started({ model: decoder() }, { 'tokenizer.json': { model: { type: 'BPE', vocab, merges: [] }, decoder: { type: 'ByteFallback' } } });
+  const whole = (await generate(runner, { ids: prompt(5), max_tokens: 3 })).done; // without those of the prompt
+  assert.deepEqual([whole.text, whole.finish], ['\uFFFD'.repeat(3), 'length']);
+  const cut = (await generate(runner, { ids: prompt(5), max_tokens: 3, stop: ['\uFFFD'] })).done;
+  assert.deepEqual([cut.text, cut.finish], ['', 'stop']);
+  await runner.end();
+});
+
+test('a character that the prompt begins and the answer ends', async () => {
+  const ids = prompt(5), [next] = expected(ids, 1), bytes = [0xC3, 0x80 + next];
+  const vocab = Object.fromEntries([...Array(VOCAB).keys()].map((id) => [`w${id}`, id]));
+  delete vocab[`w${ids.at(-1)}`];
+  delete vocab[`w${next}`];
+  const byte = (b) => `<0x${b.toString(16).toUpperCase()}>`;
+  assert.notEqual(ids.at(-1), next);
+  const runner = await started({ model: decoder() }, { 'tokenizer.json': { model: { type: 'BPE', vocab: { ...vocab, [byte(bytes[0])]: ids.at(-1), [byte(bytes[1])]: next }, merges: [] }, decoder: { type: 'ByteFallback' } } });
+  const answer = (await generate(runner, { ids, max_tokens: 1 })).done;
+  assert.equal(answer.text, Buffer.from(bytes).toString());
+  await runner.end();
+});
+
+test('a LOAD that failed is the only one', async () => {
+  const runner = new Runner(program);
+  await runner.answer();
+  for (const words of [/No such file/, /loaded already|one LOAD/]) {
+    const got = await runner.ask('LOAD', { folder: home, files: [join(home, 'nothing')], graphs: [{ name: 'model', path: 'x' }],
+      texts: [{ name: 'config.json', offset: 0, bytes: 2 }] }, Buffer.from('{}'));
+    assert.equal(got.type, 'FAIL');
+    assert.match(got.json.message, words);
+  }
   await runner.end();
 });
 
