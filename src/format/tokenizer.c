@@ -72,14 +72,15 @@ static void mark_special(hg_tokenizer *t, const hg_jval *v)
 
 void hg_tokenizer_configure(hg_tokenizer *t, const hg_jval *config)
 {
+    static const char *const names[] = {"bos_token", "eos_token", "unk_token", "sep_token",
+                                        "pad_token", "cls_token", "mask_token"};
     const hg_jval *added = hg_json_get(config, "added_tokens_decoder"),
                   *more = hg_json_get(config, "additional_special_tokens");
     for (hg_json_iter it = hg_json_iter_of(hg_json_is_object(added) ? added : NULL); hg_json_next(&it);)
         if (hg_json_bool_or(hg_json_get(it.val, "special"), false)) mark_special(t, it.val);
     for (hg_json_iter it = hg_json_iter_of(hg_json_is_array(more) ? more : NULL); hg_json_next(&it);)
         mark_special(t, it.val);
-    for (hg_json_iter it = hg_json_iter_of(hg_json_is_object(config) ? config : NULL); hg_json_next(&it);)
-        if (hg_str_ends(it.key, HG_STR("_token"))) mark_special(t, it.val);
+    for (size_t i = 0; i < HG_LEN(names); i++) mark_special(t, hg_json_get(config, names[i]));
     t->clean_up = hg_json_bool_or(hg_json_get(config, "clean_up_tokenization_spaces"), t->clean_up);
 }
 

@@ -55,7 +55,7 @@ void hg_tokenizer_free(hg_tokenizer *t);
 void hg_tokenizer_set_lower(hg_tokenizer *t);
 /*
  * What tokenizer_config.json adds: clean_up_tokenization_spaces, and which tokens are special (added_tokens_decoder,
- * additional_special_tokens, every "..._token"), also where tokenizer.json does not call them so. config may be NULL.
+ * additional_special_tokens, bos_token and its like), also where tokenizer.json does not call them so. config may be NULL.
  */
 void hg_tokenizer_configure(hg_tokenizer *t, const hg_jval *config);
 /* A token's text as it stands in the file, borrowed; NULL when no token has that id. */

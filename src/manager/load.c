@@ -28,8 +28,10 @@ hangar_code hg_model_need(const hangar_model *m, const hg_loader *loader, hangar
 {
     if (!m) return hg_fail(err, HANGAR_E_USAGE, "no model was given");
     if (m->loader == loader || hg_streq(m->loader->task, loader->task)) return HANGAR_OK;
-    return hg_fail(err, HANGAR_E_UNSUPPORTED, "%s is a model for %s, wanted one for %s", m->name,
-                   m->loader->task, loader->task);
+    const char *verb = m->loader->verb;
+    return hg_fail(err, HANGAR_E_UNSUPPORTED, "%s is a model for %s, wanted one for %s%s%s%s", m->name,
+                   m->loader->task, loader->task, verb ? "; `hangar " : "", verb ? verb : "",
+                   verb ? "` uses it" : "");
 }
 
 void hangar_model_unload(hangar_model *model)

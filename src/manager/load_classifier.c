@@ -140,6 +140,7 @@ static void unload(hangar_model *m)
 const hg_loader hg_loader_classifier = {
     .name = "classifier",
     .task = "text classification",
+    .verb = "classify",
     .takes = takes,
     .load = load,
     .unload = unload,

@@ -264,6 +264,7 @@ static void unload(hangar_model *m)
 const hg_loader hg_loader_ctc = {
     .name = "ctc",
     .task = "speech recognition",
+    .verb = "transcribe",
     .takes = takes,
     .load = load,
     .unload = unload,

@@ -239,6 +239,7 @@ static void unload(hangar_model *m)
 const hg_loader hg_loader_encoder = {
     .name = "encoder",
     .task = "embeddings",
+    .verb = "embed",
     .takes = takes,
     .load = load,
     .unload = unload,

@@ -38,6 +38,7 @@ static hangar_code load(hangar_model *m, hangar_job *job, hangar_err *err)
 const hg_loader hg_loader_llama = {
     .name = "llama",
     .task = "text generation",
+    .verb = "run",
     .takes = takes,
     .load = load,
 };

@@ -31,6 +31,7 @@ static hangar_code load(hangar_model *m, hangar_job *job, hangar_err *err)
 const hg_loader hg_loader_text = {
     .name = "text",
     .task = "text generation",
+    .verb = "run",
     .takes = takes,
     .load = load,
 };

@@ -205,6 +205,7 @@ static void unload(hangar_model *m)
 const hg_loader hg_loader_whisper = {
     .name = "whisper",
     .task = "speech recognition",
+    .verb = "transcribe",
     .takes = takes,
     .load = load,
     .unload = unload,

@@ -25,6 +25,7 @@ struct hangar_model {
 struct hg_loader {
     const char *name; /* "whisper", "encoder", "llama" */
     const char *task; /* what it is for, in messages: "speech recognition", "embeddings", "text generation" */
+    const char *verb; /* the command that uses such a model, told to who took another; NULL = none */
     bool (*takes)(const hg_snapshot *snap, const hg_facts *facts);
     /* Fills m->runner and m->data. m->h, name, snap and facts are set. On failure it leaves nothing behind. */
     hangar_code (*load)(hangar_model *m, hangar_job *job, hangar_err *err);

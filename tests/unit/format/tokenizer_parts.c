@@ -306,11 +306,12 @@ static void configured(void **state)
     static const char config[] =
         "{\"added_tokens_decoder\":{\"3\":{\"content\":\"<x>\",\"special\":true},"
         "\"6\":{\"content\":\"<w>\",\"special\":false},\"7\":1},\"additional_special_tokens\":[\"<y>\",5],"
-        "\"eos_token\":{\"content\":\"<z>\"},\"add_bos_token\":true}";
+        "\"eos_token\":{\"content\":\"<z>\"},\"add_bos_token\":true,\"word_delimiter_token\":\"w\"}";
     assert_string_equal(harmless_of(t, "<x><y><z>", true, buf), "3 4 5");
     assert_int_equal(hg_json_parse(HG_STR(config), NULL, &doc, &err), HANGAR_OK);
     hg_tokenizer_configure(t, hg_json_root(doc));
     assert_string_equal(harmless_of(t, "<x><y><z><w>", true, buf), "0 2 1 0 7 1 0 8 1 6");
+    assert_false(hg_tokenizer_special(t, 9)); /* what stands between words is text */
     hg_json_free(doc);
     hg_tokenizer_free(t);
 }
