@@ -99,6 +99,8 @@ static void show(const hg_jval *r, hg_view *view)
     const char *placed = hg_json_text(hg_json_path(r, "weights", "placed", NULL));
     hg_words w, t;
     hg_view_line(view, HG_GOOD, "✓ %s converted in %s", ref, hg_seconds_words(&t, hg_json_get(r, "seconds")));
+    const char *why = hg_json_text(hg_json_get(r, "why"));
+    if (why) hg_view_field(view, "why", why);
     hg_view_field(view, "architecture", hg_json_text(hg_json_get(r, "architecture")));
     hg_view_field(view, "written", hg_size_words(&w, hg_json_get(r, "bytes_written")));
     if (placed)

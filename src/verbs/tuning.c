@@ -79,10 +79,11 @@ static void show_row(const hg_jval *row, bool chosen, hg_view *view)
 /* What was tried. */
 void hg_tuning_show_table(const hg_jval *table, const char *chosen, hg_view *view)
 {
-    hg_view_table(view, "|PROFILE|>PREFILL ms|>BATCH ms|>STEP ms|>SCORE|>DRIFT|>-DISK|>-MEMORY|=NOTE");
+    hg_view_table(view, "|PROFILE|>PREFILL|>BATCH|>STEP|>SCORE|>DRIFT|>-DISK|>-MEMORY|=NOTE");
     for (hg_json_iter it = hg_json_iter_of(table); hg_json_next(&it);)
         show_row(it.val, hg_streq(hg_json_text(hg_json_get(it.val, "profile")), chosen), view);
     hg_view_table_end(view);
+    hg_view_line(view, HG_DIM, "times in ms; score: the main use, lower is better");
 }
 
 /* The whole answer. */

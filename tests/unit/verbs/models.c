@@ -197,6 +197,81 @@ static void test_rm_asks(void **state)
     drop(&o);
 }
 
+static void test_quantize(void **state)
+{
+    (void)state;
+    give.json = "{\"ref\":\"a/b\",\"form\":\"int4\",\"level\":\"O2\",\"path\":\"/p\",\"bytes_written\":5000,"
+                "\"proof\":{\"checks\":[{\"name\":\"drift\",\"value\":0.12345,\"limit\":0.35}],\"ok\":true},"
+                "\"asked\":\"small\",\"profile\":\"cpu-int4\",\"why\":\"cpu-int4 for text-generation\","
+                "\"table\":null,\"seconds\":1.5}";
+    outcome o = CALL("quantize", "a/b");
+    assert_seen("optimize a/b profile small level - out - place 0 seconds 0 keep 0\n");
+    assert_string_equal(o.page, "✓ a/b is cpu-int4 now (1.5 s)\n"
+                                "  why    cpu-int4 for text-generation\n"
+                                "  form   int4\n"
+                                "  level  O2\n"
+                                "  size   5.0 kB\n"
+                                "  drift  0.1235, limit 0.35\n"
+                                "  path   /p\n");
+    drop(&o);
+    give.code = HANGAR_E_INTEGRITY;
+    give.json = "{\"ref\":\"a/b\",\"profile\":\"cpu-int4\",\"proof\":{\"ok\":false}}";
+    o = CALL("quantize", "a/b", "--profile", "cpu-int4", "--out", "d", "--reflink", "--level", "O1");
+    assert_int_equal(o.code, HANGAR_E_INTEGRITY);
+    assert_seen("optimize a/b profile cpu-int4 level O1 out d place 2 seconds 0 keep 0\n");
+    assert_string_equal(o.page, "✗ a/b: cpu-int4 is not right and was not kept\n");
+    drop(&o);
+    give.code = HANGAR_OK;
+    give.json = "[{\"name\":\"auto\",\"form\":null,\"words\":\"tries\"},{\"name\":\"cpu\",\"form\":\"f32\","
+                "\"words\":\"plain\"}]";
+    o = CALL("quantize", "--list");
+    assert_seen("profiles\n");
+    assert_string_equal(o.page, "PROFILE  FORM  WHAT FOR\n"
+                                "auto           tries\n"
+                                "cpu      f32   plain\n");
+    drop(&o);
+    o = CALL0("quantize");
+    assert_int_equal(o.code, HANGAR_E_USAGE);
+    assert_seen("");
+    drop(&o);
+    o = CALL("quantize", "a/b", "--copy");
+    assert_int_equal(o.code, HANGAR_E_USAGE);
+    drop(&o);
+    o = CALL("quantize", "a/b", "--out", "d", "--copy", "--link");
+    assert_int_equal(o.code, HANGAR_E_USAGE);
+    assert_seen("");
+    drop(&o);
+}
+
+static void test_optimize(void **state)
+{
+    (void)state;
+    give.json = "{\"ref\":\"a/b\",\"form\":\"int8\",\"level\":\"O2\",\"path\":\"/p\",\"bytes_written\":5000,"
+                "\"asked\":\"auto\",\"profile\":\"cpu-int8\",\"why\":\"faster\",\"seconds\":20,\"table\":["
+                "{\"profile\":\"cpu\",\"ok\":true,\"prefill_ms\":303.4,\"step_ms\":30.66,\"score\":2265.5,"
+                "\"bytes\":61700,"
+                "\"memory\":549300000,\"drift\":null},"
+                "{\"profile\":\"cpu-int8\",\"ok\":true,\"prefill_ms\":64.71,\"step_ms\":7.219,\"score\":527,"
+                "\"bytes\":137800000,\"memory\":233000000,\"drift\":0.0521},"
+                "{\"profile\":\"cpu-int4\",\"ok\":false,\"bytes\":0,\"memory\":0,\"drift\":null,\"why\":"
+                "\"too far\"}]}";
+    outcome o = CALL("optimize", "a/b", "--seconds", "2m", "--keep");
+    assert_seen("optimize a/b profile auto level - out - place 0 seconds 120 keep 1\n");
+    assert_string_equal(o.page, "✓ a/b is cpu-int8 now (20 s)\n"
+                                "  why    faster\n"
+                                "  form   int8\n"
+                                "  level  O2\n"
+                                "  size   5.0 kB\n"
+                                "  path   /p\n"
+                                "\n"
+                                "   PROFILE   PREFILL  BATCH  STEP  SCORE  DRIFT  NOTE\n"
+                                "   cpu           303         30.7   2266\n"
+                                "✓  cpu-int8     64.7         7.22    527  0.052\n"
+                                "✗  cpu-int4                                      too far\n"
+                                "times in ms; score: the main use, lower is better\n");
+    drop(&o);
+}
+
 static void test_convert(void **state)
 {
     (void)state;
@@ -404,6 +479,8 @@ int main(void)
         TEST(test_show_exists),
         TEST(test_verify),
         TEST(test_rm_asks),
+        TEST(test_quantize),
+        TEST(test_optimize),
         TEST(test_convert),
         TEST(test_validate),
         TEST(test_mirror),
