@@ -395,7 +395,7 @@ test('weights that only Python can read are refused, and its code does not trave
   const canary = { 'pytorch_model.bin': 'x', 'evil.pkl': 'x', 'modeling_bert.py': 'raise SystemExit', 'sub/None.py': 'x', 'handler.py': 'x', 'run.sh': 'x' };
   for (const [name, text] of Object.entries(canary)) writeFileSync(join(from, name), text);
   assert.equal(hangar('add', from, '--as', 'bad/code').status, 0);
-  refused(hangar('convert', 'bad/code', '--out', out), /model\.safetensors.*pytorch_model\.bin/, 'convert');
+  refused(hangar('convert', 'bad/code', '--out', out), /pickles \(pytorch_model\.bin\).*only safetensors are converted/, 'convert');
   copyFileSync(join(fixtures, 'bert/model.safetensors'), join(from, 'model.safetensors'));
   assert.equal(hangar('add', from, '--as', 'bad/code').status, 0);
   assert.equal(own.hangar(['convert', 'bad/code', '--out', out]).status, 0);
