@@ -13,6 +13,7 @@
 #include "engine/wire.h"
 #include "hangar/hangar.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -148,6 +149,7 @@ int main(int argc, char **argv)
         return 2;
     }
     hg_proc_die_with_parent();
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of the write */
     builder b = {.fd = SOCKET_FD};
     b.job = hangar_job_new(on_event, &b);
     hg_jw *hello = hg_jw_new();

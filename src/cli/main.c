@@ -228,6 +228,8 @@ int main(int argc, char **argv)
     hg_cli cli = {0};
     open_standard_files();
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ,
+           SIG_IGN); /* a file that may not grow is an error of the write, with words and tidying up */
     hg_term_init(&cli.term);
     const char *word = argc > 1 ? argv[1] : NULL;
     if (!word || hg_streq(word, "--help") || hg_streq(word, "-h")) return help(&cli, NULL);

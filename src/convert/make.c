@@ -372,7 +372,11 @@ static hangar_code open_output(work *w, const char *path, hangar_err *err)
     w->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
     if (w->fd < 0) return hg_fail_errno(err, errno, "%s", path);
     int why = posix_fallocate(w->fd, 0, (off_t)w->plan->bytes);
-    if (why != 0) return hg_fail_errno(err, why, "%s", path);
+    if (why != 0) {
+        char need[16];
+        return hg_fail_errno(err, why, "%s needs %s", hg_path_base(path),
+                             hg_size_format(w->plan->bytes, need));
+    }
     void *p = mmap(NULL, (size_t)w->plan->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, w->fd, 0);
     if (p == MAP_FAILED) return hg_fail_errno(err, errno, "%s", path);
     w->out = p;

@@ -47,7 +47,9 @@ hangar_code hg_stage_begin(const char *target, char **out_stage, hangar_err *err
         }
         int why = errno;
         free(stage);
-        if (why != EEXIST) return hg_fail_errno(err, why, "%s", parent);
+        if (why == ENOENT)
+            code = hg_mkdirs(parent, 0777, err); /* somebody who failed took the empty parent away */
+        else if (why != EEXIST) return hg_fail_errno(err, why, "%s", parent);
     }
     return code != HANGAR_OK ? code : hg_fail(err, HANGAR_E_BUSY, "%s: no free temporary name", parent);
 }

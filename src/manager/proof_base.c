@@ -283,7 +283,8 @@ static void compare_outputs(drift *d, const hg_proof_output *was, const hg_proof
 
 static void drift_lines(hg_report *r, const drift *d)
 {
-    double relative = d->all > 0 ? sqrt(d->square / d->all) : d->square > 0 ? INFINITY : 0;
+    /* numbers that are none make it none */
+    double relative = d->all > 0 ? sqrt(d->square / d->all) : d->all == 0 && d->square == 0 ? 0 : INFINITY;
     char cut[48] = "";
     if (r->layers) snprintf(cut, sizeof cut, ", the first %u layer%s", r->layers, r->layers == 1 ? "" : "s");
     double cosine = d->all > 0 && d->other > 0 ? d->dot / sqrt(d->all * d->other) : 1;
