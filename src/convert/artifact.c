@@ -301,12 +301,6 @@ const char *hg_artifact_architecture(const hg_artifact *a)
     return hg_json_text_or(hg_json_get(a->root, "architecture"), "");
 }
 
-/* What it is for. */
-const char *hg_artifact_task(const hg_artifact *a)
-{
-    return hg_json_text_or(hg_json_get(a->root, "task"), "");
-}
-
 /* What became of its weights. */
 const char *hg_artifact_form(const hg_artifact *a)
 {

@@ -77,8 +77,6 @@ void hg_artifact_free(hg_artifact *a);
 void hg_artifact_auto_free(hg_artifact **a); /* for HG_AUTO */
 /* "whisper", "bert". */
 const char *hg_artifact_architecture(const hg_artifact *a);
-/* "text-generation", ...: as the Hub calls it. */
-const char *hg_artifact_task(const hg_artifact *a);
 /* "f32", ... */
 const char *hg_artifact_form(const hg_artifact *a);
 /* "O0", ... */

@@ -97,12 +97,6 @@ void hg_graph_free(hg_graph *g)
     free(g);
 }
 
-/* For HG_AUTO. */
-void hg_graph_auto_free(hg_graph **g)
-{
-    hg_graph_free(*g);
-}
-
 /* The first error. */
 hangar_code hg_graph_state(const hg_graph *g, hangar_err *err)
 {
@@ -378,26 +372,17 @@ static uint16_t half_of(double number)
     return (uint16_t)(sign | (bits + (uint32_t)mantissa - 1024));
 }
 
-/* Numbers of the graph's real type, into `out`; false when one is not finite. */
-static bool round_reals(const hg_graph *g, const double *numbers, size_t count, void *out)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (!isfinite(numbers[i])) return false;
-        if (g->real == HG_ONNX_FLOAT16) ((uint16_t *)out)[i] = half_of(numbers[i]);
-        else ((float *)out)[i] = (float)numbers[i];
-    }
-    return true;
-}
-
 /* One real number. */
 hg_value *hg_graph_real_of(hg_graph *g, double number)
 {
     char name[64];
-    uint64_t room = 0;
-    if (!round_reals(g, &number, 1, &room))
-        hg_graph_fail(g, HANGAR_E_INTERNAL, "a constant that is not finite");
+    const float single = (float)number;
+    const uint16_t half = half_of(isfinite(number) ? number : 0);
+    bool narrow = g->real == HG_ONNX_FLOAT16;
+    if (!isfinite(number)) hg_graph_fail(g, HANGAR_E_INTERNAL, "a constant that is not finite");
     snprintf(name, sizeof name, "real.%.9g", number);
-    return constant(g, name, g->real, HG_SCALAR, &room, hg_onnx_type_bytes(g->real));
+    return constant(g, name, g->real, HG_SCALAR, narrow ? (const void *)&half : &single,
+                    hg_onnx_type_bytes(g->real));
 }
 
 /* A tensor inside the graph. */
@@ -414,20 +399,6 @@ hg_value *hg_graph_inline(hg_graph *g, const char *name, hg_onnx_type type, hg_s
         return &g->nothing;
     }
     return constant(g, full_name(g, name, 0, full), type, shape, data, bytes);
-}
-
-/* The same of doubles. */
-hg_value *hg_graph_reals(hg_graph *g, const char *name, hg_shape shape, const double *numbers, size_t count)
-{
-    size_t bytes = count * hg_onnx_type_bytes(g->real);
-    void *room = count <= HG_ONNX_INLINE_MAX ? make(g, count ? count : 1, sizeof(float)) : NULL;
-    if (!room) {
-        hg_graph_fail(g, HANGAR_E_LIMIT, "%s: %zu numbers are too many for a constant", name, count);
-        return &g->nothing;
-    }
-    if (!round_reals(g, numbers, count, room))
-        hg_graph_fail(g, HANGAR_E_INVALID, "%s: a number is not finite", name);
-    return hg_graph_inline(g, name, g->real, shape, room, bytes);
 }
 
 /* ---- nodes ---- */

@@ -92,7 +92,6 @@ hg_style hg_graph_style(const hg_graph *g);
 int hg_graph_opset(const hg_graph *g);
 hg_onnx_type hg_graph_real(const hg_graph *g);
 void hg_graph_free(hg_graph *g);
-void hg_graph_auto_free(hg_graph **g); /* for HG_AUTO */
 /* The first error, with words; OK when there was none. */
 hangar_code hg_graph_state(const hg_graph *g, hangar_err *err);
 /* Makes an error stick; words begin with the present scope. */
@@ -118,8 +117,6 @@ hg_value *hg_graph_real_of(hg_graph *g, double number);
 /* A tensor that is written into the graph itself, called scope + name; `bytes` as the type lays them out, HG_ONNX_INLINE_MAX at most; copied. */
 hg_value *hg_graph_inline(hg_graph *g, const char *name, hg_onnx_type type, hg_shape shape, const void *data,
                           size_t bytes);
-/* The same of doubles, rounded to the graph's real type. */
-hg_value *hg_graph_reals(hg_graph *g, const char *name, hg_shape shape, const double *numbers, size_t count);
 
 /* One node with `out_count` outputs whose types are not known yet; NULL inputs are left out (""). NULL only after an error. */
 hg_node *hg_graph_node(hg_graph *g, const char *domain, const char *op, const char *name,

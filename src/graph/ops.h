@@ -128,8 +128,6 @@ hg_value *hg_op_range(hg_graph *g, const char *name, hg_value *from, hg_value *b
 hg_value *hg_op_zeros(hg_graph *g, const char *name, hg_onnx_type type, hg_shape shape);
 /* The places along the last axis where a bool of rank 1 or 2 is true, row after row: int64 [N]. */
 hg_value *hg_op_where_true(hg_graph *g, const char *name, hg_value *x);
-/* into[M, D] with `rows`[N, D] added to its rows at[N]; no place may be there twice. */
-hg_value *hg_op_add_rows(hg_graph *g, const char *name, hg_value *into, hg_value *at, hg_value *rows);
 
 /* ---- convolutions (ops_norm.c) ---- */
 

@@ -251,14 +251,3 @@ hg_value *hg_op_where_true(hg_graph *g, const char *name, hg_value *x)
     if (x->shape.rank == 2) return hg_op_gather(g, name, all, hg_graph_int(g, 1), 0);
     return hg_op_squeeze(g, name, all, 0);
 }
-
-/* The places are different, so adding is: take the rows out, add, put them back. */
-hg_value *hg_op_add_rows(hg_graph *g, const char *name, hg_value *into, hg_value *at, hg_value *rows)
-{
-    char part[HG_ONNX_NAME_MAX];
-    hg_op_need_rank(g, name, into, 2);
-    hg_value *old = hg_op_gather(g, hg_op_join(part, name, "old"), into, at, 0);
-    hg_value *sum = hg_op_add(g, hg_op_join(part, name, "sum"), old, rows);
-    hg_value *in[] = {into, hg_op_unsqueeze(g, hg_op_join(part, name, "places"), at, 1), sum};
-    return hg_op_single(g, HG_OP_STANDARD, "ScatterND", name, in, 3, into->type, into->shape);
-}

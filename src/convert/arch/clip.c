@@ -20,16 +20,6 @@ typedef struct clip {
     uint32_t vocab, positions, projection, eos;
 } clip;
 
-static const hg_vision_names names = {.norm_1 = "layer_norm1",
-                                      .q = "self_attn.q_proj",
-                                      .k = "self_attn.k_proj",
-                                      .v = "self_attn.v_proj",
-                                      .out = "self_attn.out_proj",
-                                      .norm_2 = "layer_norm2",
-                                      .up = "mlp.fc1",
-                                      .down = "mlp.fc2",
-                                      .attention = "self_attn"};
-
 /* Old files say sizes twice; the original lets "text_config_dict", filled up with defaults, win over "text_config". */
 static const char *which(hg_hfconfig *all, const char *key, const char *old)
 {
@@ -42,7 +32,7 @@ static void read_text(clip *m, hg_hfconfig *all)
     static const hg_vision_stack base = {.width = 512, .layers = 12, .heads = 8, .inner = 2048, .eps = 1e-5};
     hg_hfconfig c;
     hg_hfconfig_enter(all, which(all, "text_config", "text_config_dict"), &c);
-    m->text = (hg_vision_stack){.names = &names, .scope = "encoder.layers", .causal = true};
+    m->text = (hg_vision_stack){.names = &hg_vision_clip, .scope = "encoder.layers", .causal = true};
     hg_vision_stack_read(&c, &m->text, &base, "quick_gelu");
     m->vocab = hg_hfconfig_u32(&c, "vocab_size", 49408, 1, 4u << 20);
     m->positions = hg_hfconfig_u32(&c, "max_position_embeddings", 77, 1, 1u << 20);
@@ -56,7 +46,7 @@ static void read_vision(clip *m, hg_hfconfig *all)
     static const hg_vision_stack base = {.width = 768, .layers = 12, .heads = 12, .inner = 3072, .eps = 1e-5};
     hg_hfconfig c;
     hg_hfconfig_enter(all, which(all, "vision_config", "vision_config_dict"), &c);
-    m->vision = (hg_vision_stack){.names = &names, .scope = "encoder.layers"};
+    m->vision = (hg_vision_stack){.names = &hg_vision_clip, .scope = "encoder.layers"};
     hg_vision_stack_read(&c, &m->vision, &base, "quick_gelu");
     m->image = hg_vision_image_read(&c, 32);
     hg_hfconfig_ignore(&c, hg_vision_old_keys);

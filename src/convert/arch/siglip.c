@@ -21,22 +21,13 @@ typedef struct siglip {
     uint32_t vocab, positions, projection;
 } siglip;
 
-static const hg_vision_names names = {.norm_1 = "layer_norm1",
-                                      .q = "self_attn.q_proj",
-                                      .k = "self_attn.k_proj",
-                                      .v = "self_attn.v_proj",
-                                      .out = "self_attn.out_proj",
-                                      .norm_2 = "layer_norm2",
-                                      .up = "mlp.fc1",
-                                      .down = "mlp.fc2",
-                                      .attention = "self_attn"};
 static const hg_vision_stack base = {.width = 768, .layers = 12, .heads = 12, .inner = 3072, .eps = 1e-6};
 
 static void read_text(siglip *m, hg_hfconfig *all)
 {
     hg_hfconfig c;
     hg_hfconfig_enter(all, "text_config", &c);
-    m->text = (hg_vision_stack){.names = &names, .scope = "encoder.layers"};
+    m->text = (hg_vision_stack){.names = &hg_vision_clip, .scope = "encoder.layers"};
     hg_vision_stack_read(&c, &m->text, &base, "gelu_pytorch_tanh");
     m->vocab = hg_hfconfig_u32(&c, "vocab_size", 32000, 1, 4u << 20);
     m->positions = hg_hfconfig_u32(&c, "max_position_embeddings", 64, 1, 1u << 20);
@@ -49,7 +40,7 @@ static void read_vision(siglip *m, hg_hfconfig *all)
 {
     hg_hfconfig c;
     hg_hfconfig_enter(all, "vision_config", &c);
-    m->vision = (hg_vision_stack){.names = &names, .scope = "encoder.layers"};
+    m->vision = (hg_vision_stack){.names = &hg_vision_clip, .scope = "encoder.layers"};
     hg_vision_stack_read(&c, &m->vision, &base, "gelu_pytorch_tanh");
     m->image = hg_vision_image_read(&c, 16);
     hg_hfconfig_only_bool(&c, "vision_use_head", true);

@@ -136,6 +136,16 @@ void hg_vision_compare(hg_build *b, hg_value *text, hg_value *image, uint32_t ra
 
 /* ---- layers ---- */
 
+const hg_vision_names hg_vision_clip = {.norm_1 = "layer_norm1",
+                                        .q = "self_attn.q_proj",
+                                        .k = "self_attn.k_proj",
+                                        .v = "self_attn.v_proj",
+                                        .out = "self_attn.out_proj",
+                                        .norm_2 = "layer_norm2",
+                                        .up = "mlp.fc1",
+                                        .down = "mlp.fc2",
+                                        .attention = "self_attn"};
+
 /* The sizes of a stack. */
 void hg_vision_stack_read(hg_hfconfig *c, hg_vision_stack *m, const hg_vision_stack *defaults,
                           const char *act)

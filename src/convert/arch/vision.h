@@ -40,6 +40,7 @@ typedef struct hg_vision_names {
     const char *norm_1, *q, *k, *v, *out, *norm_2, *up, *down;
     const char *attention; /* of the nodes alone */
 } hg_vision_names;
+extern const hg_vision_names hg_vision_clip; /* CLIP's own, which SigLIP has, too */
 typedef struct hg_vision_stack {
     const hg_vision_names *names;
     const char *scope; /* "encoder.layer": then ".0" */

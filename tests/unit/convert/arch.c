@@ -1,56 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The architectures: inputs and outputs by head, older names, and that what a builder does not know is refused by its name. */
-#include "kit.h"
+#include "ports.h"
 
 #include "graph/graph.h"
-#include "graph/read.h"
-
-#include "onnx.pb-c.h"
-
-static hg_store *store;
-
-static int open_store(void **state)
-{
-    (void)state;
-    store = kit_store();
-    return 0;
-}
-
-static int close_store(void **state)
-{
-    (void)state;
-    hg_store_close(store);
-    assert_int_equal(hg_rm_tree(at("cache"), NULL), HANGAR_OK);
-    return hg_rm_tree(at("home"), NULL);
-}
-
 /* Refused with this code and these words. */
 static void refuse(const char *fixture, const char *c_from, const char *c_to, const char *w_from,
                    const char *w_to, hangar_code want, const char *words)
 {
     hangar_err err = {0};
-    hg_snapshot *snap = kit_repo(store, fixture, c_from, c_to, w_from, w_to);
-    hangar_code code = kit_convert(store, snap, NULL, HANGAR_PLACE_AUTO, NULL, &err);
+    hg_snapshot *snap = kit_repo(ports_store, fixture, c_from, c_to, w_from, w_to);
+    hangar_code code = kit_convert(ports_store, snap, NULL, HANGAR_PLACE_AUTO, NULL, &err);
     if (code == HANGAR_OK) fail_msg("%s is accepted", c_to ? c_to : w_to);
     if (!strstr(err.msg, words)) fail_msg("\"%s\" expected, not \"%s\"", words, err.msg);
     assert_int_equal(code, want);
     hg_snapshot_free(snap);
-}
-
-/* "x[batch_size,3] y[...]" of inputs or outputs. */
-static void ports(Onnx__ValueInfoProto **list, size_t count, hg_buf *out)
-{
-    for (size_t i = 0; i < count; i++) {
-        const Onnx__TensorShapeProto *s = list[i]->type->tensor_type->shape;
-        hg_buf_printf(out, "%s%s[", i ? " " : "", list[i]->name);
-        for (size_t j = 0; j < s->n_dim; j++) {
-            if (j) hg_buf_putc(out, ',');
-            if (s->dim[j]->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE)
-                hg_buf_printf(out, "%lld", (long long)s->dim[j]->dim_value);
-            else hg_buf_puts(out, s->dim[j]->dim_param);
-        }
-        hg_buf_putc(out, ']');
-    }
 }
 
 static void expect_ports(const hg_snapshot *snap, size_t graph, const char *inputs, const char *outputs)
@@ -58,13 +21,13 @@ static void expect_ports(const hg_snapshot *snap, size_t graph, const char *inpu
     hg_artifact *a = NULL;
     hangar_err err = {0};
     hg_buf text;
-    if (hg_artifact_open(store, snap, NULL, &a, &err) != HANGAR_OK) fail_msg("%s", err.msg);
+    if (hg_artifact_open(ports_store, snap, NULL, &a, &err) != HANGAR_OK) fail_msg("%s", err.msg);
     const Onnx__ModelProto *m = hg_onnx_message(a->graphs[graph].model);
     hg_buf_init(&text, HG_MIB);
-    ports(m->graph->input, m->graph->n_input, &text);
+    ports_text(m->graph->input, m->graph->n_input, &text);
     assert_string_equal(hg_buf_text(&text), inputs);
     hg_buf_reset(&text);
-    ports(m->graph->output, m->graph->n_output, &text);
+    ports_text(m->graph->output, m->graph->n_output, &text);
     assert_string_equal(hg_buf_text(&text), outputs);
     hg_buf_deinit(&text);
     hg_artifact_free(a);
@@ -74,8 +37,9 @@ static hg_snapshot *convert(const char *fixture, const char *c_from, const char 
                             const char *w_to)
 {
     hangar_err err = {0};
-    hg_snapshot *snap = kit_repo(store, fixture, c_from, c_to, w_from, w_to);
-    if (kit_convert(store, snap, NULL, HANGAR_PLACE_AUTO, NULL, &err) != HANGAR_OK) fail_msg("%s", err.msg);
+    hg_snapshot *snap = kit_repo(ports_store, fixture, c_from, c_to, w_from, w_to);
+    if (kit_convert(ports_store, snap, NULL, HANGAR_PLACE_AUTO, NULL, &err) != HANGAR_OK)
+        fail_msg("%s", err.msg);
     return snap;
 }
 
@@ -128,8 +92,9 @@ static void test_bert_old_names(void **state)
     hg_buf_add(&out, header.data, header.len);
     hg_buf_add(&out, file.data + 8 + len, file.len - 8 - len);
     kit_write("src/model.safetensors", out.data, out.len);
-    hg_snapshot *snap = kit_take(store, "old");
-    if (kit_convert(store, snap, NULL, HANGAR_PLACE_AUTO, NULL, &err) != HANGAR_OK) fail_msg("%s", err.msg);
+    hg_snapshot *snap = kit_take(ports_store, "old");
+    if (kit_convert(ports_store, snap, NULL, HANGAR_PLACE_AUTO, NULL, &err) != HANGAR_OK)
+        fail_msg("%s", err.msg);
     expect_ports(snap, 0, TEXT, "last_hidden_state[batch_size,sequence_length,64]");
     hg_snapshot_free(snap);
     hg_buf_deinit(&file);
@@ -249,7 +214,7 @@ static void test_whisper_refusals(void **state)
            "layers.1.fc2.bias");
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, open_store, close_store)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, ports_open, ports_close)
 
 /* Repositories of other kinds: what there is, and what to do. */
 static void test_other_kinds(void **state)
@@ -275,8 +240,9 @@ static void test_other_kinds(void **state)
         snprintf(path, sizeof path, "src/%s", kinds[i].file);
         kit_write(path, "x", 1);
         if (kinds[i].config) kit_write("src/config.json", "{\"model_type\":\"bert\"}", 21);
-        hg_snapshot *snap = kit_take(store, "kind");
-        assert_int_equal(kit_convert(store, snap, NULL, HANGAR_PLACE_AUTO, NULL, &err), HANGAR_E_UNSUPPORTED);
+        hg_snapshot *snap = kit_take(ports_store, "kind");
+        assert_int_equal(kit_convert(ports_store, snap, NULL, HANGAR_PLACE_AUTO, NULL, &err),
+                         HANGAR_E_UNSUPPORTED);
         if (!strstr(err.msg, kinds[i].words))
             fail_msg("\"%s\" expected, not \"%s\"", kinds[i].words, err.msg);
         hg_snapshot_free(snap);

@@ -1,33 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Decoders: inputs and outputs, settings that have no fixture, in both styles, and that what is not known is refused by its name. */
-#include "kit.h"
+#include "ports.h"
 
 #include "graph/graph.h"
-#include "graph/read.h"
-
-#include "onnx.pb-c.h"
-
-static hg_store *store;
-
-static int open_store(void **state)
-{
-    (void)state;
-    store = kit_store();
-    return 0;
-}
-
-static int close_store(void **state)
-{
-    (void)state;
-    hg_store_close(store);
-    assert_int_equal(hg_rm_tree(at("cache"), NULL), HANGAR_OK);
-    return hg_rm_tree(at("home"), NULL);
-}
-
 static hangar_code make(const hg_snapshot *snap, hangar_style style, hangar_err *err)
 {
     hangar_convert_options options = {.size = sizeof options, .style = style};
-    return kit_run(store, snap, &options, NULL, NULL, err);
+    return kit_run(ports_store, snap, &options, NULL, NULL, err);
 }
 
 static void list_ports(Onnx__ValueInfoProto **list, size_t count, hg_buf *out)
@@ -50,7 +29,7 @@ static void expect_ports(const hg_snapshot *snap, const char *inputs, const char
     hg_artifact *a = NULL;
     hangar_err err = {0};
     hg_buf text;
-    if (hg_artifact_open(store, snap, NULL, &a, &err) != HANGAR_OK) fail_msg("%s", err.msg);
+    if (hg_artifact_open(ports_store, snap, NULL, &a, &err) != HANGAR_OK) fail_msg("%s", err.msg);
     const Onnx__ModelProto *m = hg_onnx_message(a->graphs[0].model);
     hg_buf_init(&text, HG_MIB);
     list_ports(m->graph->input, m->graph->n_input, &text);
@@ -89,7 +68,7 @@ static void test_ports(void **state)
     for (size_t i = 0; i < HG_LEN(known); i++) {
         for (int style = HANGAR_STYLE_FUSED; style <= HANGAR_STYLE_PORTABLE; style++) {
             hangar_err err = {0};
-            hg_snapshot *snap = kit_repo(store, known[i].fixture, NULL, NULL, NULL, NULL);
+            hg_snapshot *snap = kit_repo(ports_store, known[i].fixture, NULL, NULL, NULL, NULL);
             if (make(snap, style, &err) != HANGAR_OK) fail_msg("%s: %s", known[i].fixture, err.msg);
             expect_ports(snap, known[i].inputs, known[i].outputs);
             hg_snapshot_free(snap);
@@ -108,7 +87,7 @@ static void expect(const change *c)
 {
     for (int style = HANGAR_STYLE_FUSED; style <= HANGAR_STYLE_PORTABLE; style++) {
         hangar_err err = {0};
-        hg_snapshot *snap = kit_repo(store, c->fixture, c->from, c->to, NULL, NULL);
+        hg_snapshot *snap = kit_repo(ports_store, c->fixture, c->from, c->to, NULL, NULL);
         hangar_code code = make(snap, style, &err);
         if (code != c->code || !strstr(err.msg, c->words))
             fail_msg("%s with %s: %d %s instead of %d %s", c->fixture, c->to, code, err.msg, c->code,
@@ -219,7 +198,7 @@ static void test_names(void **state)
                  {"llama", "lm_head", "unused"}};
     for (size_t i = 0; i < HG_LEN(names); i++) {
         hangar_err err = {0};
-        hg_snapshot *snap = kit_repo(store, names[i].fixture, NULL, NULL, names[i].from, names[i].to);
+        hg_snapshot *snap = kit_repo(ports_store, names[i].fixture, NULL, NULL, names[i].from, names[i].to);
         if (make(snap, HANGAR_STYLE_FUSED, &err) != HANGAR_OK) fail_msg("%s: %s", names[i].fixture, err.msg);
         hg_snapshot_free(snap);
     }
@@ -228,10 +207,10 @@ static void test_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_ports, open_store, close_store),
-        cmocka_unit_test_setup_teardown(test_settings, open_store, close_store),
-        cmocka_unit_test_setup_teardown(test_refusals, open_store, close_store),
-        cmocka_unit_test_setup_teardown(test_names, open_store, close_store),
+        cmocka_unit_test_setup_teardown(test_ports, ports_open, ports_close),
+        cmocka_unit_test_setup_teardown(test_settings, ports_open, ports_close),
+        cmocka_unit_test_setup_teardown(test_refusals, ports_open, ports_close),
+        cmocka_unit_test_setup_teardown(test_names, ports_open, ports_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

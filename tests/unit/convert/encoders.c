@@ -1,30 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Text encoders but BERT: inputs and outputs by head, names with and without the base's prefix, and that what a builder does not know is refused by its
  * name. */
-#include "kit.h"
+#include "ports.h"
 
 #include "graph/graph.h"
-#include "graph/read.h"
-
-#include "onnx.pb-c.h"
-
-static hg_store *store;
-
-static int open_store(void **state)
-{
-    (void)state;
-    store = kit_store();
-    return 0;
-}
-
-static int close_store(void **state)
-{
-    (void)state;
-    hg_store_close(store);
-    assert_int_equal(hg_rm_tree(at("cache"), NULL), HANGAR_OK);
-    return hg_rm_tree(at("home"), NULL);
-}
-
 /* A fixture with one thing changed in its configuration and one in the names of its weights; NULL = nothing. */
 typedef struct change {
     const char *fixture, *c_from, *c_to, *w_from, *w_to;
@@ -32,8 +11,8 @@ typedef struct change {
 
 static hangar_code convert(const change *c, hg_snapshot **snap, hangar_err *err)
 {
-    *snap = kit_repo(store, c->fixture, c->c_from, c->c_to, c->w_from, c->w_to);
-    return kit_convert(store, *snap, NULL, HANGAR_PLACE_AUTO, NULL, err);
+    *snap = kit_repo(ports_store, c->fixture, c->c_from, c->c_to, c->w_from, c->w_to);
+    return kit_convert(ports_store, *snap, NULL, HANGAR_PLACE_AUTO, NULL, err);
 }
 
 static void refuse(const change *c, hangar_code want, const char *words)
@@ -47,22 +26,6 @@ static void refuse(const change *c, hangar_code want, const char *words)
     hg_snapshot_free(snap);
 }
 
-/* "x[batch_size,3] y[...]" of inputs or outputs. */
-static void ports(Onnx__ValueInfoProto **list, size_t count, hg_buf *out)
-{
-    for (size_t i = 0; i < count; i++) {
-        const Onnx__TensorShapeProto *s = list[i]->type->tensor_type->shape;
-        hg_buf_printf(out, "%s%s[", i ? " " : "", list[i]->name);
-        for (size_t j = 0; j < s->n_dim; j++) {
-            if (j) hg_buf_putc(out, ',');
-            if (s->dim[j]->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE)
-                hg_buf_printf(out, "%lld", (long long)s->dim[j]->dim_value);
-            else hg_buf_puts(out, s->dim[j]->dim_param);
-        }
-        hg_buf_putc(out, ']');
-    }
-}
-
 static void expect(const change *c, const char *inputs, const char *outputs)
 {
     hg_snapshot *snap = NULL;
@@ -70,13 +33,13 @@ static void expect(const change *c, const char *inputs, const char *outputs)
     hangar_err err = {0};
     hg_buf text;
     if (convert(c, &snap, &err) != HANGAR_OK) fail_msg("%s: %s", c->fixture, err.msg);
-    if (hg_artifact_open(store, snap, NULL, &a, &err) != HANGAR_OK) fail_msg("%s", err.msg);
+    if (hg_artifact_open(ports_store, snap, NULL, &a, &err) != HANGAR_OK) fail_msg("%s", err.msg);
     const Onnx__ModelProto *m = hg_onnx_message(a->graphs[0].model);
     hg_buf_init(&text, HG_MIB);
-    ports(m->graph->input, m->graph->n_input, &text);
+    ports_text(m->graph->input, m->graph->n_input, &text);
     assert_string_equal(hg_buf_text(&text), inputs);
     hg_buf_reset(&text);
-    ports(m->graph->output, m->graph->n_output, &text);
+    ports_text(m->graph->output, m->graph->n_output, &text);
     assert_string_equal(hg_buf_text(&text), outputs);
     hg_buf_deinit(&text);
     hg_artifact_free(a);
@@ -308,7 +271,7 @@ static void test_deberta(void **state)
         refuse(&(change){"deberta-v2", bad[i].from, bad[i].to, NULL, NULL}, bad[i].code, bad[i].words);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, open_store, close_store)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, ports_open, ports_close)
 
 int main(void)
 {
