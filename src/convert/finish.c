@@ -115,8 +115,13 @@ static hangar_code write_config(finish *f, hangar_err *err)
     hg_jw_members(w, config.root, (const char *const[]){extra, NULL});
     hg_jw_obj(w, extra);
     hg_jw_members(w, hg_json_get(config.root, extra),
-                  (const char *const[]){"dtype", "use_external_data_format", NULL});
+                  (const char *const[]){"dtype", "use_external_data_format", "kv_cache_dtype", NULL});
     hg_jw_text(w, "dtype", f->spec->form->dtype);
+    if (f->spec->form->real == HG_ONNX_FLOAT16) { /* else it takes caches for 32 bits */
+        hg_jw_obj(w, "kv_cache_dtype");
+        hg_jw_text(w, f->spec->form->dtype, "float16");
+        hg_jw_end(w);
+    }
     code = hg_jw_finish(w, true, &text, err);
     hg_hfconfig_deinit(&config);
     if (code != HANGAR_OK) return code;
