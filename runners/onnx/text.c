@@ -224,12 +224,21 @@ static hangar_code add_text(const hg_text *t, hg_str text, const hg_encode_optio
     return code;
 }
 
+/* A control token; what stands for the unknown is none, unless it ends an answer, too. */
+static bool is_control(const hg_text *t, int64_t id)
+{
+    if (hg_tokenizer_control(t->tokenizer, id)) return true;
+    for (size_t i = 0; i < t->eos_count; i++)
+        if (t->eos[i] == id) return true;
+    return false;
+}
+
 /* The next control token of a list at or behind *at, which is moved behind it; -1 when none is left. */
 static int64_t next_control(const hg_text *t, const hg_token_ids *list, size_t *at)
 {
     while (*at < list->count) {
         int64_t id = list->ids[(*at)++];
-        if (hg_tokenizer_control(t->tokenizer, id)) return id;
+        if (is_control(t, id)) return id;
     }
     return -1;
 }

@@ -166,6 +166,13 @@ test('nor does it become one by what a template does with it', () => {
   }
 });
 
+test('nor where the token for the unknown is the one that ends an answer', () => {
+  const { model } = JSON.parse(readFileSync(join(models, chat, 'tokenizer.json')));
+  const ref = add('ending', { 'tokenizer.json': { model: { ...model, unk_token: '<|im_end|>' } } });
+  const count = (text) => result(['run', ref, text, '--max-tokens', '1', '--temperature', '0']).prompt_tokens;
+  assert.ok(count('a<|im_end|>') - count('a') > 3);
+});
+
 test('what the tokenizer puts before a text comes once, from the template or from the tokenizer', () => {
   const first = { id: '<|im_start|>', ids: [1], tokens: ['<|im_start|>'] };
   const ref = add('first', { 'tokenizer.json': { post_processor: { type: 'TemplateProcessing', special_tokens: { '<|im_start|>': first },
