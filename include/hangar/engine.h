@@ -88,9 +88,20 @@ HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_embed(hangar_model *model, const
                                                       size_t count, hangar_job *job, char **out_json,
                                                       hangar_err *err);
 
+/*
+ * Embeds pictures (JPEG, PNG, WebP) by the picture side of CLIP or SigLIP; hangar_embed has its text side. out_json: {"model","dimensions",
+ * "embeddings":[[...]],"files":[names]}.
+ */
+HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_embed_images(hangar_model *model, const char *const *files,
+                                                             size_t count, hangar_job *job, char **out_json,
+                                                             hangar_err *err);
+
 typedef struct hangar_classify_options {
     size_t size;
-    int top; /* labels told of each text, the likeliest first; 0 = all; default 5 */
+    int top;                   /* labels told of each text, the likeliest first; 0 = all; default 5 */
+    const char *const *labels; /* of pictures, for models that know none: NULL-terminated; NULL = none */
+    const char
+        *template; /* the sentence around such a label, with {} in its place; NULL = "This is a photo of {}." */
 } hangar_classify_options;
 #define HANGAR_CLASSIFY_OPTIONS_INIT                      \
     {                                                     \
@@ -106,6 +117,17 @@ typedef struct hangar_classify_options {
 HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_classify(hangar_model *model, const char *const *texts,
                                                          size_t count, const hangar_classify_options *options,
                                                          hangar_job *job, char **out_json, hangar_err *err);
+
+/*
+ * The same for pictures (JPEG, PNG, WebP): by the labels that the model was made with, or, for CLIP and SigLIP, by those of the options.
+ * out_json: {"model","task":"image-classification"|"zero-shot-image-classification","function","results":[{"file","labels":[{"label",
+ * "score"}]}]}.
+ */
+HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_classify_images(hangar_model *model, const char *const *files,
+                                                                size_t count,
+                                                                const hangar_classify_options *options,
+                                                                hangar_job *job, char **out_json,
+                                                                hangar_err *err);
 
 #ifdef __cplusplus
 }

@@ -50,6 +50,8 @@ static hangar_code on_call(hg_onnx *o, const hg_frame *frame)
     else if (strcmp(op, "generate") == 0) code = hg_onnx_generate(o, doc, &done, &err);
     else if (strcmp(op, "transcribe") == 0) code = hg_onnx_transcribe(o, doc, frame->fd, &done, &err);
     else if (strcmp(op, "ctc") == 0) code = hg_onnx_ctc(o, doc, frame->fd, &done, &err);
+    else if (strcmp(op, "picture") == 0)
+        code = hg_onnx_picture(o, doc, frame->fd, &done, &bin, &bin_len, &err);
     else code = hg_fail(&err, HANGAR_E_UNSUPPORTED, "this runner has no operation \"%s\"", op);
     if (code == HANGAR_OK) code = hg_wire_send_doc(o->fd, HG_WIRE_DONE, done, bin, bin_len, NULL);
     else code = hg_wire_send_fail(o->fd, &err, NULL);

@@ -266,4 +266,9 @@ hangar_code hg_onnx_transcribe(hg_onnx *o, const hg_jval *call, int audio, hg_jw
 /* The op "ctc": sends PIECE and TICK on o->fd. audio: the file's descriptor. */
 hangar_code hg_onnx_ctc(hg_onnx *o, const hg_jval *call, int audio, hg_jw **out_done, hangar_err *err);
 
+/* see.c */
+/* The op "picture". file: the picture's descriptor. *out_bin is the caller's. */
+hangar_code hg_onnx_picture(hg_onnx *o, const hg_jval *call, int file, hg_jw **out_done, void **out_bin,
+                            size_t *out_len, hangar_err *err);
+
 #endif

@@ -46,6 +46,12 @@
  * PIECE {"window","from":frame,"ids":[ids]}: the likeliest id of each frame, from that frame of the file on
  * TICK, DONE as of "transcribe"
  *
+ * CALL  {"op":"picture","graph","output","prepare":{"height","width" or "shortest","longest","resample":1|2|3,"crop_height","crop_width","scale",
+ *        "mean":[3],"std":[3]}} + a descriptor of a JPEG, PNG or WebP: resized to height x width, or so that the shorter side is `shortest`, as PIL
+ *        does it (its numbers: 1 Lanczos, 2 bilinear, 3 bicubic); the middle of it; (x * scale - mean) / std. Members may be left out. Then the graph,
+ *        whose only input is pixel_values; no graph: pixel_values itself is the answer.
+ * DONE  {"outputs":[tensor]} + the bytes
+ *
  * CALL  {"op":"generate"} with the members of engine/llama_ops.h; "grammar" and "json_schema" are UNSUPPORTED. "ids":[...] is a prompt that is
  *        tokens already. The graph is "model", or "encoder_model" with "decoder_model_merged" (then the prompt is the encoder's).
  * PIECE, TICK, DONE as there, and in DONE "cache_in_place"; TICK counts tokens of the prompt.
@@ -66,5 +72,10 @@
 #define HG_ONNX_WINDOW_FRAMES    3000                /* at most, of one window */
 #define HG_ONNX_MELS_MAX         256
 #define HG_ONNX_CTC_WINDOW_MAX   960000 /* samples */
+/* Of a picture: bytes of its file, pixels, pixels of a side, and of a side when it is prepared. */
+#define HG_ONNX_PICTURE_BYTES_MAX    (128 << 20)
+#define HG_ONNX_PICTURE_PIXELS_MAX   100000000
+#define HG_ONNX_PICTURE_SIDE_MAX     65535
+#define HG_ONNX_PICTURE_PREPARED_MAX 4096
 
 #endif

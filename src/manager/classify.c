@@ -38,8 +38,13 @@ static hangar_code take_batch(void *ctx, const hg_batch *b, hangar_err *err)
     return HANGAR_OK;
 }
 
-/* Numbers to scores, in place. */
-static hangar_code to_scores(hg_score kind, float *x, size_t width, hangar_err *err)
+const char *hg_score_name(hg_score kind)
+{
+    static const char *const names[] = {"softmax", "sigmoid", "none"};
+    return names[kind];
+}
+
+hangar_code hg_scores_make(hg_score kind, float *x, size_t width, hangar_err *err)
 {
     double max = -INFINITY, total = 0;
     for (size_t i = 0; i < width; i++) {
@@ -56,10 +61,10 @@ static hangar_code to_scores(hg_score kind, float *x, size_t width, hangar_err *
 
 /* ---- the document ---- */
 
-static void write_label(const hg_classifier *c, size_t index, float score, hg_jw *j)
+static void write_label(const char *const *names, size_t count, size_t index, float score, hg_jw *j)
 {
     char name[32];
-    const char *label = index < c->label_count ? c->labels[index] : NULL;
+    const char *label = index < count ? names[index] : NULL;
     if (!label) snprintf(name, sizeof name, "LABEL_%zu", index);
     hg_jw_text(j, "label", label ? label : name);
     hg_jw_f64(j, "score", hg_batch_number(score));
@@ -73,19 +78,21 @@ static int highest_first(const void *a, const void *b, void *ctx)
     return (x > y) - (x < y);
 }
 
-/* The labels of a text, the likeliest first. */
-static void write_labels(const work *w, float *scores, size_t *order, hg_jw *j)
+hangar_code hg_labels_write(const char *const *names, size_t name_count, const float *scores, size_t width,
+                            int top, hg_jw *j, hangar_err *err)
 {
-    size_t top = w->options->top > 0 ? (size_t)w->options->top : w->width;
-    for (size_t i = 0; i < w->width; i++) order[i] = i;
-    qsort_r(order, w->width, sizeof *order, highest_first, scores);
+    HG_AUTO(hg_auto_free) size_t *order = hg_calloc(width, sizeof *order);
+    if (!order) return hg_fail_memory(err);
+    for (size_t i = 0; i < width; i++) order[i] = i;
+    qsort_r(order, width, sizeof *order, highest_first, (void *)(uintptr_t)scores);
     hg_jw_arr(j, "labels");
-    for (size_t i = 0; i < w->width && i < top; i++) {
+    for (size_t i = 0; i < width && (top <= 0 || i < (size_t)top); i++) {
         hg_jw_obj(j, NULL);
-        write_label(w->c, order[i], scores[order[i]], j);
+        write_label(names, name_count, order[i], scores[order[i]], j);
         hg_jw_end(j);
     }
     hg_jw_end(j);
+    return HANGAR_OK;
 }
 
 /* Each token of a text with its likeliest label. */
@@ -96,14 +103,14 @@ static hangar_code write_tokens(const work *w, const found *f, const hg_token_id
     hg_jw_arr(j, "tokens");
     for (size_t t = 0; t < f->rows && code == HANGAR_OK; t++) {
         float *scores = f->numbers + t * w->width;
-        code = to_scores(HG_SCORE_SOFTMAX, scores, w->width, err);
+        code = hg_scores_make(HG_SCORE_SOFTMAX, scores, w->width, err);
         size_t best = 0;
         for (size_t i = 1; i < w->width; i++)
             if (scores[i] > scores[best]) best = i;
         hg_jw_obj(j, NULL);
         hg_jw_i64(j, "id", ids->ids[t]);
         hg_jw_text(j, "token", hg_tokenizer_text(w->c->tokenizer, ids->ids[t]));
-        write_label(w->c, best, scores[best], j);
+        write_label((const char *const *)w->c->labels, w->c->label_count, best, scores[best], j);
         hg_jw_end(j);
     }
     hg_jw_end(j);
@@ -113,15 +120,13 @@ static hangar_code write_tokens(const work *w, const found *f, const hg_token_id
 static hangar_code result(const work *w, const char *name, const char *const *texts, const hg_token_ids *ids,
                           char **out, hangar_err *err)
 {
-    static const char *const functions[] = {"softmax", "sigmoid", "none"};
     hg_score kind = hg_classifier_score(w->c, w->width);
-    HG_AUTO(hg_auto_free) size_t *order = hg_calloc(w->width, sizeof *order);
     HG_AUTO(hg_jw_auto_free) hg_jw *j = hg_jw_new();
-    if (!j || !order) return hg_fail_memory(err);
+    if (!j) return hg_fail_memory(err);
     hg_jw_obj(j, NULL);
     hg_jw_text(j, "model", name);
     hg_jw_text(j, "task", w->c->per_token ? "token-classification" : "text-classification");
-    hg_jw_text(j, "function", functions[kind]);
+    hg_jw_text(j, "function", hg_score_name(kind));
     hg_jw_arr(j, "results");
     hangar_code code = HANGAR_OK;
     for (size_t i = 0; i < w->count && code == HANGAR_OK; i++) {
@@ -130,8 +135,10 @@ static hangar_code result(const work *w, const char *name, const char *const *te
         if (w->c->per_token) {
             code = write_tokens(w, &w->found[i], &ids[i], j, err);
         } else {
-            code = to_scores(kind, w->found[i].numbers, w->width, err);
-            write_labels(w, w->found[i].numbers, order, j);
+            code = hg_scores_make(kind, w->found[i].numbers, w->width, err);
+            if (code == HANGAR_OK)
+                code = hg_labels_write((const char *const *)w->c->labels, w->c->label_count,
+                                       w->found[i].numbers, w->width, w->options->top, j, err);
         }
         hg_jw_end(j);
     }
@@ -143,8 +150,8 @@ static hangar_code result(const work *w, const char *name, const char *const *te
     return code == HANGAR_OK ? hg_jw_finish(j, false, out, err) : code;
 }
 
-static hangar_code options_read(const hangar_classify_options *given, hangar_classify_options *out,
-                                hangar_err *err)
+hangar_code hg_classify_options_read(const hangar_classify_options *given, hangar_classify_options *out,
+                                     hangar_err *err)
 {
     *out = (hangar_classify_options)HANGAR_CLASSIFY_OPTIONS_INIT;
     hangar_code code =
@@ -161,7 +168,7 @@ hangar_code hangar_classify(hangar_model *model, const char *const *texts, size_
     if (out_json) *out_json = NULL;
     hangar_classify_options o;
     hangar_code code = hg_model_need(model, &hg_loader_classifier, err);
-    if (code == HANGAR_OK) code = options_read(options, &o, err);
+    if (code == HANGAR_OK) code = hg_classify_options_read(options, &o, err);
     if (code != HANGAR_OK) return code;
     work w = {.c = model->data, .options = &o, .count = count};
     const hg_batch_spec spec = {.tokenizer = w.c->tokenizer,

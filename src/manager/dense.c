@@ -61,7 +61,7 @@ static float from_half(uint16_t h)
     return (float)(h & 0x8000 ? -value : value);
 }
 
-static float number_at(const uint8_t *bytes, hg_dtype dtype, size_t i)
+float hg_dense_number(const uint8_t *bytes, hg_dtype dtype, size_t i)
 {
     uint32_t bits =
         dtype == HG_DTYPE_F32 ? (uint32_t)hg_little(bytes + 4 * i, 4) : (uint32_t)hg_little(bytes + 2 * i, 2);
@@ -89,7 +89,7 @@ static hangar_code read_tensor(const hg_map *map, const hg_safetensors *st, cons
     *out = hg_calloc((size_t)count, sizeof **out);
     if (!*out) return hg_fail_memory(err);
     for (size_t i = 0; i < count; i++)
-        (*out)[i] = number_at((const uint8_t *)map->data + t->offset, t->dtype, i);
+        (*out)[i] = hg_dense_number((const uint8_t *)map->data + t->offset, t->dtype, i);
     return HANGAR_OK;
 }
 

@@ -3,6 +3,7 @@
 #ifndef HG_MANAGER_DENSE_H
 #define HG_MANAGER_DENSE_H
 
+#include "format/safetensors.h"
 #include "manager/loaded.h"
 
 typedef struct hg_dense hg_dense;
@@ -15,6 +16,8 @@ hangar_code hg_dense_open(const hg_snapshot *snap, const char *folder, hg_dense 
 void hg_dense_free(hg_dense *d);
 size_t hg_dense_in(const hg_dense *d);
 size_t hg_dense_out(const hg_dense *d);
+/* Number i of a tensor's bytes; dtype F32, F16 or BF16. */
+float hg_dense_number(const uint8_t *bytes, hg_dtype dtype, size_t i);
 /* x: [in], y: [out]; sums in double. */
 void hg_dense_run(const hg_dense *d, const float *x, float *y);
 

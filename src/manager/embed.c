@@ -2,7 +2,7 @@
 /* hangar_embed: texts in batches to the encoder, hidden states to one vector each. Sums are made in double. */
 #include "base/mem.h"
 #include "manager/batches.h"
-#include "manager/load_encoder.h"
+#include "manager/see.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -119,6 +119,13 @@ static hangar_code take_batch(void *ctx, const hg_batch *b, hangar_err *err)
     return HANGAR_OK;
 }
 
+static void write_vector(const float *x, size_t dims, hg_jw *j)
+{
+    hg_jw_arr(j, NULL);
+    for (size_t d = 0; d < dims; d++) hg_jw_f64(j, NULL, hg_batch_number(x[d]));
+    hg_jw_end(j);
+}
+
 static hangar_code result(const work *w, char **out, hangar_err *err)
 {
     HG_AUTO(hg_jw_auto_free) hg_jw *j = hg_jw_new();
@@ -127,11 +134,7 @@ static hangar_code result(const work *w, char **out, hangar_err *err)
     hg_jw_text(j, "model", w->m->name);
     hg_jw_u64(j, "dimensions", w->dims);
     hg_jw_arr(j, "embeddings");
-    for (size_t i = 0; i < w->count; i++) {
-        hg_jw_arr(j, NULL);
-        for (size_t d = 0; d < w->dims; d++) hg_jw_f64(j, NULL, hg_batch_number(w->vectors[i * w->dims + d]));
-        hg_jw_end(j);
-    }
+    for (size_t i = 0; i < w->count; i++) write_vector(w->vectors + i * w->dims, w->dims, j);
     hg_jw_end(j);
     hg_jw_arr(j, "tokens");
     for (size_t i = 0; i < w->count; i++) hg_jw_u64(j, NULL, w->ids[i].count);
@@ -147,9 +150,11 @@ hangar_code hangar_embed(hangar_model *model, const char *const *texts, size_t c
                          char **out_json, hangar_err *err)
 {
     if (out_json) *out_json = NULL;
-    hangar_code code = hg_model_need(model, &hg_loader_encoder, err);
+    bool pair = model && model->loader == &hg_loader_pair;
+    hangar_code code = pair ? HANGAR_OK : hg_model_need(model, &hg_loader_encoder, err);
     if (code != HANGAR_OK) return code;
-    work w = {.m = model, .e = model->data, .count = count};
+    work w = {.m = model, .count = count};
+    w.e = pair ? &((const hg_pair *)model->data)->text : model->data;
     const hg_batch_spec spec = {.tokenizer = w.e->tokenizer,
                                 .max_tokens = w.e->max_tokens,
                                 .pad = w.e->pad,
@@ -167,4 +172,34 @@ hangar_code hangar_embed(hangar_model *model, const char *const *texts, size_t c
     free(w.a);
     free(w.b);
     return code;
+}
+
+hangar_code hangar_embed_images(hangar_model *model, const char *const *files, size_t count, hangar_job *job,
+                                char **out_json, hangar_err *err)
+{
+    if (out_json) *out_json = NULL;
+    hangar_code code = hg_model_need(model, &hg_loader_pair, err);
+    if (code == HANGAR_OK && (!files || count == 0)) code = hg_fail(err, HANGAR_E_USAGE, "no file was named");
+    if (code != HANGAR_OK) return code;
+    const hg_pair *p = model->data;
+    size_t dims = 0;
+    HG_AUTO(hg_jw_auto_free) hg_jw *j = hg_jw_new();
+    if (!j) return hg_fail_memory(err);
+    hg_job_phase(job, "embedding");
+    hg_jw_obj(j, NULL);
+    hg_jw_text(j, "model", model->name);
+    hg_jw_arr(j, "embeddings");
+    for (size_t i = 0; i < count && code == HANGAR_OK; i++) {
+        HG_AUTO(hg_auto_free) float *x = NULL;
+        code = hg_see(model, &p->sight, "vision_model", p->picture_output, files[i], job, &x, &dims, err);
+        if (code != HANGAR_OK) break;
+        write_vector(x, dims, j);
+        hg_job_total(job, i + 1, count, 0);
+    }
+    hg_jw_end(j);
+    hg_jw_u64(j, "dimensions", dims);
+    hg_jw_arr(j, "files");
+    for (size_t i = 0; i < count; i++) hg_jw_text(j, NULL, files[i]);
+    hg_jw_end(j);
+    return code == HANGAR_OK && out_json ? hg_jw_finish(j, false, out_json, err) : code;
 }

@@ -94,20 +94,30 @@ static hangar_code check_graph(const hg_jval *ready, hg_classifier *c, hangar_er
     return hg_fail(err, HANGAR_E_UNSUPPORTED, "the converted model has no labels to give");
 }
 
-static void classifier_free(hg_classifier *c)
+void hg_classifier_deinit(hg_classifier *c)
 {
-    if (!c) return;
     hg_tokenizer_free(c->tokenizer);
     hg_json_free(c->config);
     free((void *)c->labels);
+}
+
+static void classifier_free(hg_classifier *c)
+{
+    if (!c) return;
+    hg_classifier_deinit(c);
     free(c);
+}
+
+hangar_code hg_classifier_config(const hg_snapshot *snap, hg_classifier *c, hangar_err *err)
+{
+    hangar_code code = hg_load_json(snap, "config.json", &c->config, err);
+    if (code == HANGAR_OK) code = read_problem(c, err);
+    return code == HANGAR_OK ? read_labels(c, err) : code;
 }
 
 static hangar_code classifier_read(const hg_snapshot *snap, hg_classifier *c, hangar_err *err)
 {
-    hangar_code code = hg_load_json(snap, "config.json", &c->config, err);
-    if (code == HANGAR_OK) code = read_problem(c, err);
-    if (code == HANGAR_OK) code = read_labels(c, err);
+    hangar_code code = hg_classifier_config(snap, c, err);
     if (code == HANGAR_OK) code = hg_load_tokenizer(snap, &c->tokenizer, err);
     if (code != HANGAR_OK) return code;
     return hg_text_limits(snap, hg_json_root(c->config), c->tokenizer, &c->max_tokens, &c->pad, err);

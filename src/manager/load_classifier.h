@@ -3,6 +3,7 @@
 #ifndef HG_MANAGER_LOAD_CLASSIFIER_H
 #define HG_MANAGER_LOAD_CLASSIFIER_H
 
+#include "hangar/engine.h"
 #include "manager/batches.h"
 
 /* What becomes of the graph's numbers. */
@@ -23,5 +24,18 @@ typedef struct hg_classifier {
 
 /* What becomes of `width` numbers: as declared, else one is a sigmoid and several are a softmax. */
 hg_score hg_classifier_score(const hg_classifier *c, size_t width);
+/* config.json as far as labels go: *c is zeros before, to be deinitialised also after a failure. */
+hangar_code hg_classifier_config(const hg_snapshot *snap, hg_classifier *c, hangar_err *err);
+void hg_classifier_deinit(hg_classifier *c);
+
+/* classify.c, for pictures, too: */
+hangar_code hg_classify_options_read(const hangar_classify_options *given, hangar_classify_options *out,
+                                     hangar_err *err);
+const char *hg_score_name(hg_score kind); /* "softmax", "sigmoid", "none" */
+/* Numbers to scores, in place. ENGINE when one is not finite. */
+hangar_code hg_scores_make(hg_score kind, float *x, size_t width, hangar_err *err);
+/* The member "labels": name and score, the likeliest first, `top` of them (0 = all); LABEL_N for one without a name. */
+hangar_code hg_labels_write(const char *const *names, size_t name_count, const float *scores, size_t width,
+                            int top, hg_jw *j, hangar_err *err);
 
 #endif

@@ -7,6 +7,10 @@
 #include "hangar/onnx.h"
 #include "manager/convert.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
 #define TEXT_MAX  (64 * HG_MIB)  /* bytes of a configuration or tokenizer file */
 #define TEXTS_MAX (128 * HG_MIB) /* of all that go to the runner */
 
@@ -137,15 +141,39 @@ static hangar_code load_frame(const hangar_model *m, const hg_artifact *a, const
     return code == HANGAR_OK ? hg_jw_finish(w, false, out, err) : code;
 }
 
-hangar_code hg_load_onnx_texts(hangar_model *m, const char *const *texts, hangar_job *job,
-                               hg_frame *out_ready, hangar_err *err)
+/* Moves the named graphs to the front; how many there are of them. */
+static size_t front_graphs(hg_artifact *a, const char *const *names)
+{
+    size_t found = 0;
+    for (; *names; names++)
+        for (size_t i = found; i < a->graph_count; i++) {
+            if (!hg_streq(a->graphs[i].name, *names)) continue;
+            hg_artifact_graph swap = a->graphs[found];
+            a->graphs[found++] = a->graphs[i];
+            a->graphs[i] = swap;
+            break;
+        }
+    return found;
+}
+
+/* Converts when needed and starts the runner. texts, graphs: NULL = none, all. */
+static hangar_code load_some(hangar_model *m, const char *const *texts, const char *const *graphs,
+                             hangar_job *job, hg_frame *out_ready, hangar_err *err)
 {
     HG_AUTO(hg_artifact_auto_free) hg_artifact *artifact = NULL;
     HG_AUTO(hg_auto_free) char *frame = NULL;
     hg_buf bin;
     hg_buf_init(&bin, TEXTS_MAX);
     hangar_code code = need_artifact(m, job, &artifact, err);
-    if (code == HANGAR_OK) code = load_frame(m, artifact, texts, &bin, &frame, err);
+    if (code == HANGAR_OK) {
+        size_t all = artifact->graph_count, wanted = all;
+        if (graphs) artifact->graph_count = wanted = front_graphs(artifact, graphs);
+        code = load_frame(m, artifact, texts, &bin, &frame, err);
+        artifact->graph_count = all;
+        if (code == HANGAR_OK && graphs && (wanted == 0 || graphs[wanted]))
+            code = hg_fail(err, HANGAR_E_INVALID,
+                           "the converted model lacks one of its graphs; convert it again");
+    }
     if (code == HANGAR_OK) {
         hg_job_phase(job, "loading");
         hg_runner_options options = {m->h->settings->load_timeout, m->h->settings->step_timeout};
@@ -154,6 +182,28 @@ hangar_code hg_load_onnx_texts(hangar_model *m, const char *const *texts, hangar
             hg_runner_start_parcel(hg_engine_get("onnx"), &options, &load, job, &m->runner, out_ready, err);
     }
     hg_buf_deinit(&bin);
+    return code;
+}
+
+hangar_code hg_load_onnx_texts(hangar_model *m, const char *const *texts, hangar_job *job,
+                               hg_frame *out_ready, hangar_err *err)
+{
+    return load_some(m, texts, NULL, job, out_ready, err);
+}
+
+hangar_code hg_load_onnx_graphs(hangar_model *m, const char *const *graphs, hangar_job *job, hangar_err *err)
+{
+    return load_some(m, NULL, graphs, job, NULL, err);
+}
+
+hangar_code hg_open_regular_high(const char *file, int *out_fd, hangar_err *err)
+{
+    hangar_code code = hg_open_regular(file, out_fd, NULL, err);
+    if (code != HANGAR_OK || *out_fd > 2) return code;
+    int moved = fcntl(*out_fd, F_DUPFD_CLOEXEC, 3);
+    if (moved < 0) code = hg_fail_errno(err, errno, "opening %s", file);
+    close(*out_fd);
+    *out_fd = moved;
     return code;
 }
 

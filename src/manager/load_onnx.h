@@ -18,6 +18,10 @@ hangar_code hg_load_onnx(hangar_model *m, hangar_job *job, hg_frame *out_ready, 
 /* The same, sending along the files of the snapshot that are there, of a NULL-terminated list: the "texts" of engine/onnx_ops.h. */
 hangar_code hg_load_onnx_texts(hangar_model *m, const char *const *texts, hangar_job *job,
                                hg_frame *out_ready, hangar_err *err);
+/* The same, of all graphs only those that are named (NULL-terminated; each must be there). */
+hangar_code hg_load_onnx_graphs(hangar_model *m, const char *const *graphs, hangar_job *job, hangar_err *err);
+/* Opens a file for a runner: never as one of the standard streams, should those be closed (a descriptor 0 does not travel). */
+hangar_code hg_open_regular_high(const char *file, int *out_fd, hangar_err *err);
 /* A JSON file of the snapshot. OK with *out NULL when it has no such file. */
 hangar_code hg_load_json(const hg_snapshot *snap, const char *path, hg_json **out, hangar_err *err);
 /* The tokenizer of a snapshot: tokenizer.json, else the older files of its kind. */

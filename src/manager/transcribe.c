@@ -5,12 +5,10 @@
 #include "base/mem.h"
 #include "engine/onnx_ops.h"
 #include "manager/load_ctc.h"
+#include "manager/load_onnx.h"
 #include "manager/load_whisper.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #define TEXT_MAX (64 * HG_MIB)
 
@@ -216,18 +214,6 @@ static hangar_code transcribe_fd(hangar_model *m, const char *file, int fd, hg_s
     return code;
 }
 
-/* Opens the file; never as one of the standard streams, should those be closed (a descriptor 0 does not travel). */
-static hangar_code open_audio(const char *file, int *out_fd, hangar_err *err)
-{
-    hangar_code code = hg_open_regular(file, out_fd, NULL, err);
-    if (code != HANGAR_OK || *out_fd > 2) return code;
-    int moved = fcntl(*out_fd, F_DUPFD_CLOEXEC, 3);
-    if (moved < 0) code = hg_fail_errno(err, errno, "opening %s", file);
-    close(*out_fd);
-    *out_fd = moved;
-    return code;
-}
-
 /* A file that is open, by Whisper. */
 static hangar_code transcribe_whisper(hangar_model *m, const char *file, int fd,
                                       const hangar_transcribe_options *o, hangar_job *job, char **out_json,
@@ -250,7 +236,7 @@ hangar_code hangar_transcribe(hangar_model *model, const char *file, const hanga
     hangar_code code = hg_model_need(model, &hg_loader_whisper, err);
     if (code == HANGAR_OK && !file) code = hg_fail(err, HANGAR_E_USAGE, "no file was named");
     if (code == HANGAR_OK) code = options_read(options, &o, err);
-    if (code == HANGAR_OK) code = open_audio(file, &fd, err);
+    if (code == HANGAR_OK) code = hg_open_regular_high(file, &fd, err);
     if (code != HANGAR_OK) return code;
     hg_job_phase(job, "transcribing");
     if (model->loader == &hg_loader_ctc) return hg_transcribe_ctc(model, file, fd, &o, job, out_json, err);

@@ -4,7 +4,7 @@
 
 typedef struct embed_args {
     const char *ref;
-    const char **texts;
+    const char **texts, **images;
 } embed_args;
 
 static const hg_param params[] = {
@@ -19,19 +19,38 @@ static const hg_param params[] = {
      .at = offsetof(embed_args, texts),
      .positional = true,
      .help = "the texts; when left out, or for -, each line of the standard input is one"},
+    {.name = "image",
+     .type = HG_TEXTS,
+     .at = offsetof(embed_args, images),
+     .metavar = "FILE",
+     .help = "a picture (JPEG, PNG, WebP) in place of texts; may be given several times"},
     {0}};
 
-static const hg_example examples[] = {{"hangar embed hangar-labs/tiny-embed \"a cat\" \"a dog\" --json",
-                                       "two vectors"},
-                                      {"hangar embed org/name < sentences.txt",
-                                       "one line of numbers for each line of a file"},
-                                      {0}};
+static const hg_example examples[] = {
+    {"hangar embed hangar-labs/tiny-embed \"a cat\" \"a dog\" --json", "two vectors"},
+    {"hangar embed org/name < sentences.txt", "one line of numbers for each line of a file"},
+    {"hangar embed org/clip --image cat.jpg", "a picture, by CLIP or SigLIP"},
+    {0}};
+
+static hangar_code embed_images(hg_call *call, char **out_json, hangar_err *err)
+{
+    const embed_args *a = call->args;
+    hangar_model *model = NULL;
+    size_t count = 0;
+    while (a->images[count]) count++;
+    if (a->texts) return hg_fail(err, HANGAR_E_USAGE, "texts and pictures at the same time");
+    hangar_code code = hangar_model_load(call->h, a->ref, call->job, &model, err);
+    if (code == HANGAR_OK) code = hangar_embed_images(model, a->images, count, call->job, out_json, err);
+    hangar_model_unload(model);
+    return code;
+}
 
 static hangar_code run(hg_call *call, char **out_json, hangar_err *err)
 {
     const embed_args *a = call->args;
     hg_lines lines;
     hangar_model *model = NULL;
+    if (a->images) return embed_images(call, out_json, err);
     hangar_code code = hg_lines_read(call, a->texts, &lines, err);
     if (code == HANGAR_OK) code = hangar_model_load(call->h, a->ref, call->job, &model, err);
     if (code == HANGAR_OK) code = hangar_embed(model, lines.texts, lines.count, call->job, out_json, err);
@@ -57,8 +76,9 @@ static void show(const hg_jval *r, hg_view *view)
 const hg_verb hg_verb_embed = {
     .name = "embed",
     .group = "Use",
-    .summary = "turn texts into vectors",
-    .about = "Writes one line of numbers per text. The pooling and normalisation are those that the model's "
+    .summary = "turn texts or pictures into vectors",
+    .about = "Writes one line of numbers per text or picture. The pooling and normalisation are those that "
+             "the model's "
              "repository declares; "
              "a text that is longer than the model can read is cut, and --json tells which were (truncated).",
     .examples = examples,

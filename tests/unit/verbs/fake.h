@@ -210,6 +210,31 @@ hangar_code hangar_transcribe(hangar_model *model, const char *file, const hanga
         return hg_fail(err, HANGAR_E_NOT_FOUND, "%s: nothing there", file);
     return answer(out, err);
 }
+hangar_code hangar_embed_images(hangar_model *model, const char *const *files, size_t count, hangar_job *job,
+                                char **out, hangar_err *err)
+{
+    (void)model;
+    (void)job;
+    hg_buf_puts(&seen, "embed images");
+    for (size_t i = 0; i < count; i++) hg_buf_printf(&seen, " [%s]", files[i]);
+    hg_buf_putc(&seen, '\n');
+    return answer(out, err);
+}
+
+hangar_code hangar_classify_images(hangar_model *model, const char *const *files, size_t count,
+                                   const hangar_classify_options *o, hangar_job *job, char **out,
+                                   hangar_err *err)
+{
+    (void)model;
+    (void)job;
+    hg_buf_printf(&seen, "classify images top %d", o->top);
+    note_list("labels", o->labels);
+    if (o->template) hg_buf_printf(&seen, " template %s", o->template);
+    for (size_t i = 0; i < count; i++) hg_buf_printf(&seen, " [%s]", files[i]);
+    hg_buf_putc(&seen, '\n');
+    return answer(out, err);
+}
+
 hangar_code hangar_embed(hangar_model *model, const char *const *texts, size_t count, hangar_job *job,
                          char **out, hangar_err *err)
 {

@@ -259,6 +259,29 @@ static void test_embed(void **state)
     drop(&o);
 }
 
+static void test_images(void **state)
+{
+    (void)state;
+    give.json = "{\"embeddings\":[[0.5,1]]}";
+    outcome o = CALL("embed", "m", "--image", "a.png", "--image", "b.jpg");
+    assert_seen("load m\nembed images [a.png] [b.jpg]\nunload\n");
+    assert_string_equal(o.page, "0.5 1\n");
+    drop(&o);
+    o = CALL("embed", "m", "x", "--image", "a.png");
+    assert_int_equal(o.code, HANGAR_E_USAGE);
+    drop(&o);
+    give.json = "{\"task\":\"zero-shot-image-classification\",\"results\":[{\"file\":\"a.png\",\"labels\":["
+                "{\"label\":\"cat\",\"score\":0.75},{\"label\":\"dog\",\"score\":0.25}]}]}";
+    o = CALL("classify", "m", "--image", "a.png", "--label", "cat", "--label", "dog", "--template", "a {}");
+    assert_seen("load m\nclassify images top 5 labels,cat,dog template a {} [a.png]\nunload\n");
+    assert_non_null(strstr(o.page, "a.png"));
+    assert_non_null(strstr(o.page, "0.7500"));
+    drop(&o);
+    o = CALL("classify", "m", "x", "--label", "cat");
+    assert_int_equal(o.code, HANGAR_E_USAGE);
+    drop(&o);
+}
+
 static void test_classify(void **state)
 {
     (void)state;
@@ -311,6 +334,7 @@ int main(void)
         TEST(test_transcribe_many),
         TEST(test_embed),
         TEST(test_classify),
+        TEST(test_images),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
