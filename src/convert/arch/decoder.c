@@ -23,6 +23,8 @@ void hg_decoder_read_class(hg_decoder *d, hg_build *b, const char *cls, const ch
     const char *name = hg_hfconfig_class(b->config);
     if (name && strcmp(name, cls) != 0)
         hg_hfconfig_wrong(b->config, HANGAR_E_UNSUPPORTED, "architectures: %s", name);
+    hg_hfconfig_only_bool(b->config, "is_causal",
+                          true); /* false: all tokens see all, as some embedders have it */
     b->task = "text-generation";
     d->names = (hg_decoder_names){"model", "embed_tokens", "layers", "norm", "lm_head"};
     if (is_known_code(b->config, own_code)) {
