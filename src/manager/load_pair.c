@@ -104,6 +104,7 @@ static void unload(hangar_model *m)
 
 const hg_loader hg_loader_pair = {
     .name = "pair",
+    .verb = "embed",
     .task = "texts and pictures",
     .takes = takes,
     .load = load,

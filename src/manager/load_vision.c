@@ -42,6 +42,7 @@ static void unload(hangar_model *m)
 
 const hg_loader hg_loader_vision = {
     .name = "vision",
+    .verb = "classify --image",
     .task = "image classification",
     .takes = takes,
     .load = load,
