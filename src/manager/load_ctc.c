@@ -263,7 +263,6 @@ static void unload(hangar_model *m)
 
 const hg_loader hg_loader_ctc = {
     .name = "ctc",
-    .verb = "transcribe",
     .task = "speech recognition",
     .verb = "transcribe",
     .takes = takes,
