@@ -97,8 +97,10 @@ static void show(const hg_jval *r, hg_view *view)
 {
     const char *ref = hg_json_text_or(hg_json_get(r, "ref"), "?");
     const char *placed = hg_json_text(hg_json_path(r, "weights", "placed", NULL));
+    const hg_jval *built = hg_json_path(r, "build", "seconds", NULL); /* the proof has a time of its own */
     hg_words w, t;
-    hg_view_line(view, HG_GOOD, "✓ %s converted in %s", ref, hg_seconds_words(&t, hg_json_get(r, "seconds")));
+    hg_seconds_words(&t, built ? built : hg_json_get(r, "seconds"));
+    hg_view_line(view, HG_GOOD, "✓ %s converted in %s", ref, t.text);
     const char *why = hg_json_text(hg_json_get(r, "why"));
     if (why) hg_view_field(view, "why", why);
     hg_view_field(view, "architecture", hg_json_text(hg_json_get(r, "architecture")));
