@@ -194,8 +194,12 @@ hangar_code hg_decoder_begin(hg_decoder *d, hg_build *b, hangar_err *err)
         d->past_k[i] = past_input(d, b, i, "key");
         d->past_v[i] = past_input(d, b, i, "value");
     }
-    snprintf(name, sizeof name, "%s.%s.weight", d->names.body, d->names.embed);
-    d->body = hg_block_has(b, name) ? d->names.body : "";
+    d->body = d->names.body; /* a checkpoint of the bare model leaves out the outermost name */
+    snprintf(name, sizeof name, "%s.%s.weight", d->body, d->names.embed);
+    if (!hg_block_has(b, name)) {
+        const char *dot = strchr(d->body, '.');
+        d->body = dot ? dot + 1 : "";
+    }
     shared(d, b);
     return HANGAR_OK;
 }

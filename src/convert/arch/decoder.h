@@ -28,7 +28,8 @@ typedef enum hg_qk_norm {
 
 /* Where modules are in the checkpoint. */
 typedef struct hg_decoder_names {
-    const char *body;  /* "model": left out where the checkpoint leaves it out */
+    const char
+        *body; /* "model", "model.decoder": without its first part where the checkpoint leaves that out */
     const char *embed; /* in the body: "embed_tokens" */
     const char *stack; /* in the body: "layers", followed by a number */
     const char *norm;  /* in the body: "norm"; NULL = there is none */
@@ -59,7 +60,7 @@ typedef struct hg_decoder {
     hg_rope rope, rope_local;
     hg_decoder_names names;
     /* the graph at work */
-    const char *body;                           /* "model." or "" */
+    const char *body;                           /* "model" or "" */
     hg_value *ids, *mask, *place;               /* place: int64 [B, S] */
     hg_value *q_shape, *kv_shape, *width_shape; /* lists [B, S, ...] */
     hg_causal causal;
