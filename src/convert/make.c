@@ -22,15 +22,14 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define TILE_NUMBERS ((uint64_t)1 << 19) /* wished numbers of one tile */
-#define BATCH_NUMBERS \
-    ((uint64_t)1 << 14) /* wished numbers that are F32 at a time: they stay in a near cache */
-#define TURN_BYTES  ((uint64_t)24 << 20) /* codes that wait to be turned, of all threads together */
-#define TURN_LEAST  ((uint64_t)1 << 20)  /* ... and of one, however many there are */
-#define TURN_ROWS   128                 /* rows of the output that are written between two returns of pages */
-#define SQUARE      16                  /* lines of a turned source that are read at a time */
-#define INPUTS_MAX  ((uint64_t)1 << 24) /* numbers of one output */
-#define THREADS_MAX 64
+#define TILE_NUMBERS  ((uint64_t)1 << 19)  /* wished numbers of one tile */
+#define BATCH_NUMBERS ((uint64_t)1 << 14)  /* ... of those that are F32 at a time */
+#define TURN_BYTES    ((uint64_t)16 << 20) /* codes that wait to be turned, of all threads */
+#define TURN_LEAST    ((uint64_t)1 << 20)  /* ... of one, however many there are */
+#define TURN_ROWS     128                  /* rows written between two returns of pages */
+#define SQUARE        16                   /* lines of a turned source read at a time */
+#define INPUTS_MAX    ((uint64_t)1 << 24)  /* numbers of one output */
+#define THREADS_MAX   64
 
 /* ---- planning ---- */
 
