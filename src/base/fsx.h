@@ -47,6 +47,8 @@ typedef struct hg_map {
 } hg_map;
 hangar_code hg_map_open(const char *path, hg_map *out, hangar_err *err);
 void hg_map_close(hg_map *map);
+/* Gives back the memory of the whole pages among these bytes, which lie in the map; they are read anew when they are looked at. */
+void hg_map_forget(const hg_map *map, uint64_t offset, uint64_t bytes);
 /* A regular file (after links) is there. */
 bool hg_is_file(const char *path);
 bool hg_is_dir(const char *path);

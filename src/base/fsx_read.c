@@ -85,6 +85,16 @@ void hg_map_close(hg_map *map)
     *map = (hg_map){0};
 }
 
+void hg_map_forget(const hg_map *map, uint64_t offset, uint64_t bytes)
+{
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), end = 0;
+    if (!map->data || !hg_add(offset, bytes, &end) || end > map->len) return;
+    uint64_t first = (offset + page - 1) / page * page;
+    end = end / page * page;
+    if (end > first)
+        (void)madvise((void *)(uintptr_t)(map->data + first), (size_t)(end - first), MADV_DONTNEED);
+}
+
 bool hg_is_file(const char *path)
 {
     struct stat st;

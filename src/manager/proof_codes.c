@@ -266,6 +266,9 @@ static hangar_code check_one(codes *c, made *m, size_t at, hangar_err *err)
     for (int turned = 0; m->bits && turned < 2; turned++)
         if (code_sizes(m, turned)) best = fmin(best, worst_of(m));
     note(c, m, best);
+    hg_map_forget(&c->maps[file], m->tensor->offset,
+                  m->tensor->bytes); /* rows of all weights together are much */
+    hg_map_forget(&c->data, m->w.offset, m->w.length);
     return HANGAR_OK;
 }
 
