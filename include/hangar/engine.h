@@ -100,8 +100,8 @@ typedef struct hangar_classify_options {
     size_t size;
     int top;                   /* labels told of each text, the likeliest first; 0 = all; default 5 */
     const char *const *labels; /* of pictures, for models that know none: NULL-terminated; NULL = none */
-    const char
-        *template; /* the sentence around such a label, with {} in its place; NULL = "This is a photo of {}." */
+    const char *
+        sentence; /* the sentence around such a label, with {} in its place; NULL = "This is a photo of {}." */
 } hangar_classify_options;
 #define HANGAR_CLASSIFY_OPTIONS_INIT                      \
     {                                                     \

@@ -170,7 +170,7 @@ hangar_code hangar_classify_images(hangar_model *model, const char *const *files
     if (code == HANGAR_OK) code = check_labels(&w, err);
     if (code == HANGAR_OK && (!files || count == 0)) code = hg_fail(err, HANGAR_E_USAGE, "no file was named");
     if (code == HANGAR_OK && w.own)
-        code = embed_labels(model, o.labels, o.template ? o.template : "This is a photo of {}.", &w.wanted,
+        code = embed_labels(model, o.labels, o.sentence ? o.sentence : "This is a photo of {}.", &w.wanted,
                             job, err);
     if (code == HANGAR_OK && !(w.results = hg_jw_new())) code = hg_fail_memory(err);
     hg_jw_arr(w.results, NULL);

@@ -62,7 +62,7 @@ static hangar_code classify_images(hg_call *call, char **out_json, hangar_err *e
     while (a->images[count]) count++;
     options.top = (int)a->top;
     options.labels = a->labels;
-    options.template = a->template;
+    options.sentence = a->template;
     if (a->texts) return hg_fail(err, HANGAR_E_USAGE, "texts and pictures at the same time");
     hangar_code code = hangar_model_load(call->h, a->ref, call->job, &model, err);
     if (code == HANGAR_OK)

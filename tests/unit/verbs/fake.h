@@ -229,7 +229,7 @@ hangar_code hangar_classify_images(hangar_model *model, const char *const *files
     (void)job;
     hg_buf_printf(&seen, "classify images top %d", o->top);
     note_list("labels", o->labels);
-    if (o->template) hg_buf_printf(&seen, " template %s", o->template);
+    if (o->sentence) hg_buf_printf(&seen, " template %s", o->sentence);
     for (size_t i = 0; i < count; i++) hg_buf_printf(&seen, " [%s]", files[i]);
     hg_buf_putc(&seen, '\n');
     return answer(out, err);
