@@ -237,8 +237,8 @@ static hg_value *gqa_written_out(hg_graph *g, const char *name, const hg_gqa *a,
                              hg_graph_ints(g, &a->heads, 1),
                              hg_op_shape(g, hg_op_join(part, name, "scores_rows"), a->q, 1, 2),
                              hg_op_shape(g, hg_op_join(part, name, "scores_columns"), k, 3, 4)};
-        s = hg_op_reshape(g, hg_op_join(part, name, "scores_flat"), s,
-                          hg_op_concat_ints(g, hg_op_join(part, name, "scores_shape"), sizes, 4),
+        hg_value *shape = hg_op_concat_ints(g, hg_op_join(part, name, "scores_shape"), sizes, 4);
+        s = hg_op_reshape(g, hg_op_join(part, name, "scores_flat"), s, shape,
                           HG_SHAPE(hg_op_dim(a->q, 0), HG_DIM(a->heads), hg_op_dim(a->q, 1),
                                    HG_SYM("total_sequence_length")));
     }
@@ -250,8 +250,8 @@ static hg_value *gqa_written_out(hg_graph *g, const char *name, const hg_gqa *a,
                              hg_graph_ints(g, (const int64_t[]){a->kv_heads, each}, 2),
                              hg_op_shape(g, hg_op_join(part, name, "weights_rows"), a->q, 1, 2),
                              hg_op_shape(g, hg_op_join(part, name, "weights_columns"), k, 3, 4)};
-        s = hg_op_reshape(g, hg_op_join(part, name, "weights_groups"), s,
-                          hg_op_concat_ints(g, hg_op_join(part, name, "weights_shape"), sizes, 4),
+        hg_value *shape = hg_op_concat_ints(g, hg_op_join(part, name, "weights_shape"), sizes, 4);
+        s = hg_op_reshape(g, hg_op_join(part, name, "weights_groups"), s, shape,
                           HG_SHAPE(hg_op_dim(a->q, 0), HG_DIM(a->kv_heads), HG_DIM(each), hg_op_dim(a->q, 1),
                                    HG_SYM("total_sequence_length")));
     }
