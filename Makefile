@@ -59,7 +59,7 @@ bless: build ## accept the program's present output as the golden output
 	@HANGAR=$(abspath $(BUILD))/hangar HANGAR_TOP=$(CURDIR) HANGAR_BUILD=$(abspath $(BUILD)) tests/cli/run --bless $(T)
 
 bench: build ## measure
-	@bench/run
+	@bench/all
 
 install: build ## install below PREFIX (/usr/local)
 	@cmake --install $(BUILD) --prefix "$(abspath $(PREFIX))" >$(BUILD)/install.log || { tail -n 5 $(BUILD)/install.log; exit 1; }

@@ -24,7 +24,7 @@
 
 #define TILE_NUMBERS  ((uint64_t)1 << 19)  /* wished numbers of one tile */
 #define BATCH_NUMBERS ((uint64_t)1 << 14)  /* ... of those that are F32 at a time */
-#define TURN_BYTES    ((uint64_t)16 << 20) /* codes that wait to be turned, of all threads */
+#define TURN_BYTES    ((uint64_t)12 << 20) /* codes that wait to be turned, of all threads */
 #define TURN_LEAST    ((uint64_t)1 << 20)  /* ... of one, however many there are */
 #define TURN_ROWS     128                  /* rows written between two returns of pages */
 #define SQUARE        16                   /* lines of a turned source read at a time */
