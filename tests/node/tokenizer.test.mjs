@@ -10,6 +10,9 @@ import { join, resolve } from 'node:path';
 import { PreTrainedTokenizer } from '@huggingface/transformers';
 import { pairs, texts } from '../fixtures/tokenizer/texts.mjs';
 
+// Halves of surrogate pairs become U+FFFD, as in UTF-8 (String.prototype.toWellFormed, which Node 18 has not).
+const wellFormed = (text) => Buffer.from(text).toString();
+
 const top = process.env.HANGAR_TOP, folder = join(top, 'tests/fixtures/tokenizer');
 const tool = join(process.env.HANGAR_BUILD, 'tests/tool_tokenize');
 const models = ['tiny-chat', 'tiny-embed', 'whisper-digits'].map((m) => join(top, 'models/hangar-labs', m, 'tokenizer.json'));
@@ -51,7 +54,7 @@ test('there are texts enough', () => assert.ok(texts.length >= 300, `${texts.len
 for (const file of files) {
   const name = nameOf(file), differs = encodeDiffers[name] ?? (() => false);
   test(`${name}: ids of every text`, () => {
-    const js = port(file), all = texts.map((t) => t.toWellFormed());
+    const js = port(file), all = texts.map((t) => wellFormed(t));
     const got = ask(file, [...all.map((text) => ({ text })), ...all.map((text) => ({ text, plain: true }))]);
     let compared = 0;
     all.forEach((text, i) => {
@@ -67,7 +70,7 @@ for (const file of files) {
   });
 
   test(`${name}: ids to text, at once and one by one`, () => {
-    const js = port(file), lists = ask(file, texts.map((text) => ({ text: text.toWellFormed() }))).map((a) => a.ids).filter((ids) => ids.length);
+    const js = port(file), lists = ask(file, texts.map((text) => ({ text: wellFormed(text) }))).map((a) => a.ids).filter((ids) => ids.length);
     let seed = 7;
     const random = (n) => { seed = (seed * 1103515245 + 12345) % 2147483648; return Math.floor(seed / 65536) % n; };
     const size = js._tokenizer.model.vocab.length;
@@ -79,7 +82,7 @@ for (const file of files) {
       const ids = whole[i >> 1];
       assert.equal(answer.error, undefined);
       assert.equal(answer.pieces.join(''), answer.text);
-      for (const piece of answer.pieces) assert.ok(piece.isWellFormed());
+      for (const piece of answer.pieces) assert.ok(wellFormed(piece) === piece);
       const want = js.decode(ids, { skip_special_tokens: i % 2 === 1 });
       if (decodeDiffers[name]?.(answer.text) || decodeDiffers[name]?.(want)) return;
       compared++;
@@ -110,7 +113,7 @@ test('clean_up_tokenization_spaces, when the configuration asks for it', () => {
   for (const name of ['gpt2', 'llama2', 'bert-uncased']) {
     const file = join(folder, `${name}.json`), js = port(file, { clean_up_tokenization_spaces: true });
     const more = ['a . b', 'ca n\'t', 'do n\'t stop !', 'it \'s \' quoted \' , and  \' t', 'n \' t x n \' t', ' . ? ! , \' ', 'we \'ve \'re \'m \'s n\'t', 'x n \' t', 'a  .  b', ' \' \' \' '];
-    const lists = ask(file, [...texts, ...more].map((text) => ({ text: text.toWellFormed() }))).map((a) => a.ids).filter((ids) => ids.length);
+    const lists = ask(file, [...texts, ...more].map((text) => ({ text: wellFormed(text) }))).map((a) => a.ids).filter((ids) => ids.length);
     ask(file, lists.map((decode) => ({ decode })), config).forEach((answer, i) => {
       assert.equal(answer.pieces.join(''), answer.text);
       const want = js.decode(lists[i]);
