@@ -189,24 +189,24 @@ static hangar_code move_aside(const char *path, hangar_err *err)
     return HANGAR_OK;
 }
 
-/* Opens; where the file is damaged, replaces it. */
+/*
+ * Opens; where the file is damaged, replaces it. All of it under one lock: a process that still has the old file open takes a journal of the
+ * new one, which has the same name, for its own.
+ */
 static hangar_code open_or_rebuild(hg_db *db, hangar_err *err)
 {
     hangar_err why = {0};
+    hg_lock lock = HG_LOCK_INIT;
+    HG_AUTO(hg_auto_free) char *guard = hg_format("%s.lock", db->path);
+    if (!guard) return hg_fail_memory(err);
+    /* Where no lock is to be had (a folder that may only be read) what is sound is opened all the same. */
+    bool locked = hg_lock_take(guard, REPAIR_LOCK_SECONDS, NULL, NULL, &lock, NULL) == HANGAR_OK;
     verdict v = try_open(db, &why);
-    if (v == DAMAGED) {
-        hg_lock lock = HG_LOCK_INIT;
-        HG_AUTO(hg_auto_free) char *guard = hg_format("%s.lock", db->path);
-        if (!guard) return hg_fail_memory(err);
-        hangar_code code = hg_lock_take(guard, REPAIR_LOCK_SECONDS, NULL, NULL, &lock, err);
-        if (code != HANGAR_OK) return code;
+    if (v == DAMAGED && locked && move_aside(db->path, &why) == HANGAR_OK) {
+        hg_log(HG_LOG_WARN, "db", "%s; a new one is begun", why.msg);
         v = try_open(db, &why);
-        if (v == DAMAGED && move_aside(db->path, &why) == HANGAR_OK) {
-            hg_log(HG_LOG_WARN, "db", "%s; a new one is begun", why.msg);
-            v = try_open(db, &why);
-        }
-        hg_lock_release(&lock);
     }
+    hg_lock_release(&lock);
     if (v == SOUND) return HANGAR_OK;
     if (err) *err = why;
     return why.code != HANGAR_OK ? why.code : HANGAR_E_IO;

@@ -336,9 +336,11 @@ static void test_many_repair(void **state)
         if (pids[p] == 0) {
             hg_db *db = NULL;
             int64_t id = 0;
-            bool bad = hg_db_open(file, &db, NULL) != HANGAR_OK ||
-                       hg_db_job_begin(db, "pull", "x", &id, NULL) != HANGAR_OK ||
-                       hg_db_job_end(db, id, HANGAR_OK, NULL, NULL) != HANGAR_OK;
+            hangar_err err = {0};
+            bool bad = hg_db_open(file, &db, &err) != HANGAR_OK ||
+                       hg_db_job_begin(db, "pull", "x", &id, &err) != HANGAR_OK ||
+                       hg_db_job_end(db, id, HANGAR_OK, NULL, &err) != HANGAR_OK;
+            if (bad) fprintf(stderr, "process %d: %s\n", p, err.msg);
             hg_db_close(db);
             _exit(bad);
         }

@@ -74,8 +74,7 @@ static void test_default(void **state)
     assert_string_equal(why, "");
     assert_string_equal(hg_profile_default(&settings, &facts, 0, why)->name, "cpu");
     assert_string_equal(hg_profile_default(&settings, &facts, 999, why)->name, "cpu-int4");
-    assert_string_equal(why,
-                        "in 32 bits it needs 1.0 kB of memory and 999 B are free: int4 is made instead");
+    assert_string_equal(why, "in 32 bits it needs 1.0 kB of memory and 999 B are free: int4 is made instead");
     /* 16 bits become 32. */
     snprintf(facts.dtype, sizeof facts.dtype, "BF16");
     assert_int_equal(hg_profile_memory(&facts), 1900);
