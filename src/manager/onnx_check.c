@@ -14,6 +14,21 @@
 #define REFERENCE_MAX ((size_t)256 << 20)
 #define PROBE_LAYERS  2 /* of a model that is larger than memory */
 
+static void write_line(hg_report *r, const char *name, bool ok, bool skipped, double value, double limit,
+                       const char *detail)
+{
+    hg_jw_obj(r->w, NULL);
+    hg_jw_text(r->w, "name", name);
+    hg_jw_bool(r->w, "ok", ok);
+    if (skipped) hg_jw_bool(r->w, "skipped", true);
+    if (value == HG_REPORT_NONE) hg_jw_null(r->w, "value");
+    else hg_jw_f64(r->w, "value", value);
+    if (limit == HG_REPORT_NONE) hg_jw_null(r->w, "limit");
+    else hg_jw_f64(r->w, "limit", limit);
+    hg_jw_text(r->w, "detail", detail);
+    hg_jw_end(r->w);
+}
+
 /* One line. */
 void hg_report_add(hg_report *r, const char *name, bool ok, double value, double limit, const char *fmt, ...)
 {
@@ -22,15 +37,7 @@ void hg_report_add(hg_report *r, const char *name, bool ok, double value, double
     va_start(args, fmt);
     vsnprintf(detail, sizeof detail, fmt, args);
     va_end(args);
-    hg_jw_obj(r->w, NULL);
-    hg_jw_text(r->w, "name", name);
-    hg_jw_bool(r->w, "ok", ok);
-    if (value == HG_REPORT_NONE) hg_jw_null(r->w, "value");
-    else hg_jw_f64(r->w, "value", value);
-    if (limit == HG_REPORT_NONE) hg_jw_null(r->w, "limit");
-    else hg_jw_f64(r->w, "limit", limit);
-    hg_jw_text(r->w, "detail", detail);
-    hg_jw_end(r->w);
+    write_line(r, name, ok, false, value, limit, detail);
     r->made++;
     if (ok) return;
     if (r->failed++ == 0) snprintf(r->first, sizeof r->first, "%.40s (%.110s)", name, detail);
@@ -55,14 +62,7 @@ void hg_report_skip(hg_report *r, const char *name, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(detail, sizeof detail, fmt, args);
     va_end(args);
-    hg_jw_obj(r->w, NULL);
-    hg_jw_text(r->w, "name", name);
-    hg_jw_bool(r->w, "ok", true);
-    hg_jw_bool(r->w, "skipped", true);
-    hg_jw_null(r->w, "value");
-    hg_jw_null(r->w, "limit");
-    hg_jw_text(r->w, "detail", detail);
-    hg_jw_end(r->w);
+    write_line(r, name, true, true, HG_REPORT_NONE, HG_REPORT_NONE, detail);
 }
 
 /* The files of a placed artifact, as their graphs name them; for a mapped one each graph's own name. */

@@ -7,10 +7,11 @@
 #include "manager/load_ctc.h"
 #include "manager/load_onnx.h"
 #include "manager/load_whisper.h"
+#include "manager/transcript.h"
 
 #include <stdlib.h>
 
-#define TEXT_MAX (64 * HG_MIB)
+#define TEXT_MAX (64 * HG_MIB) /* of one segment */
 
 /* The caller's options over the defaults. */
 static hangar_code options_read(const hangar_transcribe_options *given, hangar_transcribe_options *out,
@@ -85,11 +86,7 @@ static hangar_code call_frame(const hg_whisper *m, const hangar_transcribe_optio
 /* What has come so far. */
 typedef struct script {
     const hg_whisper *model;
-    hangar_job *job;
-    hg_buf text;
-    hg_jw *segments; /* an open array */
-    int64_t *tokens;
-    size_t token_count, token_cap;
+    hg_transcript done;
     int64_t language;
 } script;
 
@@ -101,37 +98,38 @@ static bool is_word(char c)
 /* Appends a segment's text, with a space where two words of a spaced script would touch; tells the job. */
 static void add_text(script *s, hg_str piece)
 {
-    if (s->text.len == 0) {
+    if (s->done.text.len == 0) {
         while (piece.len > 0 && piece.ptr[0] == ' ') {
             piece.ptr++;
             piece.len--;
         }
     }
     if (piece.len == 0) return;
-    size_t from = s->text.len;
-    if (from > 0 && is_word(s->text.data[from - 1]) && is_word(piece.ptr[0])) hg_buf_putc(&s->text, ' ');
-    hg_buf_str(&s->text, piece);
-    if (s->text.state == HANGAR_OK) hg_job_text(s->job, (hg_str){s->text.data + from, s->text.len - from});
+    size_t from = s->done.text.len;
+    if (from > 0 && is_word(s->done.text.data[from - 1]) && is_word(piece.ptr[0]))
+        hg_buf_putc(&s->done.text, ' ');
+    hg_buf_str(&s->done.text, piece);
+    if (s->done.text.state == HANGAR_OK)
+        hg_job_text(s->done.job, (hg_str){s->done.text.data + from, s->done.text.len - from});
 }
 
 /* The ids of a segment, appended to all; the words among them as text. */
 static hangar_code read_ids(script *s, const hg_jval *list, hg_buf *text, hangar_err *err)
 {
-    size_t from = s->token_count;
+    size_t from = s->done.token_count;
     for (hg_json_iter it = hg_json_iter_of(list); hg_json_next(&it);) {
         int64_t id = -1;
         if (!hg_json_i64(it.val, &id))
             return hg_fail(err, HANGAR_E_ENGINE, "the runner sent a token that is no number");
-        if (!hg_grow((void **)&s->tokens, &s->token_cap, s->token_count + 1, sizeof *s->tokens))
-            return hg_fail_memory(err);
-        s->tokens[s->token_count++] = id;
+        hangar_code code = hg_transcript_token(&s->done, id, err);
+        if (code != HANGAR_OK) return code;
     }
     /* Times and other marks lie behind the end token in every vocabulary of this kind. */
-    HG_AUTO(hg_auto_free) int64_t *words = hg_calloc(s->token_count - from, sizeof *words);
+    HG_AUTO(hg_auto_free) int64_t *words = hg_calloc(s->done.token_count - from, sizeof *words);
     if (!words) return hg_fail_memory(err);
     size_t count = 0;
-    for (size_t i = from; i < s->token_count; i++)
-        if (s->tokens[i] < s->model->eos) words[count++] = s->tokens[i];
+    for (size_t i = from; i < s->done.token_count; i++)
+        if (s->done.tokens[i] < s->model->eos) words[count++] = s->done.tokens[i];
     return hg_tokenizer_decode(s->model->tokenizer, words, count, text, err);
 }
 
@@ -143,12 +141,12 @@ static hangar_code add_segment(script *s, const hg_jval *segment, hangar_err *er
     hangar_code code = read_ids(s, ids, &text, err);
     if (code == HANGAR_OK) {
         add_text(s, hg_buf_view(&text));
-        hg_jw_obj(s->segments, NULL);
-        hg_jw_f64(s->segments, "start", hg_json_f64_or(hg_json_get(segment, "start"), 0));
-        hg_jw_f64(s->segments, "end", hg_json_f64_or(hg_json_get(segment, "end"), 0));
-        hg_jw_str(s->segments, "text", hg_str_trim(hg_buf_view(&text)));
-        hg_jw_val(s->segments, "tokens", ids);
-        hg_jw_end(s->segments);
+        hg_jw_obj(s->done.segments, NULL);
+        hg_jw_f64(s->done.segments, "start", hg_json_f64_or(hg_json_get(segment, "start"), 0));
+        hg_jw_f64(s->done.segments, "end", hg_json_f64_or(hg_json_get(segment, "end"), 0));
+        hg_jw_str(s->done.segments, "text", hg_str_trim(hg_buf_view(&text)));
+        hg_jw_val(s->done.segments, "tokens", ids);
+        hg_jw_end(s->done.segments);
     }
     hg_buf_deinit(&text);
     return code;
@@ -163,34 +161,14 @@ static hangar_code on_piece(void *ctx, const hg_frame *piece, hangar_err *err)
     for (hg_json_iter it = hg_json_iter_of(hg_json_get(doc, "segments"));
          code == HANGAR_OK && hg_json_next(&it);)
         code = add_segment(s, it.val, err);
-    return code == HANGAR_OK ? hg_buf_check(&s->text, err) : code;
+    return code == HANGAR_OK ? hg_buf_check(&s->done.text, err) : code;
 }
 
-/* ---- the document ---- */
-
-static hangar_code result(const hangar_model *m, const char *file, script *s, const hg_jval *done,
-                          double seconds, char **out, hangar_err *err)
+/* The language's code; NULL when it is not known. */
+static const char *language_of(const script *s)
 {
-    const hg_whisper *model = m->data;
-    const char *language = hg_whisper_language_code(model, s->language);
-    HG_AUTO(hg_auto_free) char *segments = NULL;
-    HG_AUTO(hg_json_auto_free) hg_json *parsed = NULL;
-    HG_AUTO(hg_jw_auto_free) hg_jw *w = hg_jw_new();
-    hangar_code code = w ? hg_jw_finish(s->segments, false, &segments, err) : hg_fail_memory(err);
-    if (code == HANGAR_OK) code = hg_json_parse(hg_str_of(segments), NULL, &parsed, err);
-    if (code != HANGAR_OK) return code;
-    hg_jw_obj(w, NULL);
-    hg_jw_text(w, "model", m->name);
-    hg_jw_text(w, "file", file);
-    hg_jw_str(w, "text", hg_str_trim(hg_buf_view(&s->text)));
-    hg_jw_text(w, "language", language ? language : model->language_count == 0 ? "en" : NULL);
-    hg_jw_f64(w, "duration", hg_json_f64_or(hg_json_get(done, "duration"), 0));
-    hg_jw_val(w, "segments", hg_json_root(parsed));
-    hg_jw_arr(w, "tokens");
-    for (size_t i = 0; i < s->token_count; i++) hg_jw_i64(w, NULL, s->tokens[i]);
-    hg_jw_end(w);
-    hg_jw_f64(w, "seconds", seconds);
-    return hg_jw_finish(w, false, out, err);
+    const char *language = hg_whisper_language_code(s->model, s->language);
+    return language ? language : s->model->language_count == 0 ? "en" : NULL;
 }
 
 /* One file that is open. */
@@ -198,19 +176,18 @@ static hangar_code transcribe_fd(hangar_model *m, const char *file, int fd, hg_s
                                  char **out_json, hangar_err *err)
 {
     double from = hg_now();
-    script s = {.model = m->data, .job = job, .segments = hg_jw_new(), .language = -1};
+    script s = {.model = m->data, .language = -1};
     hg_frame done = {0};
-    hg_buf_init(&s.text, TEXT_MAX);
-    hg_jw_arr(s.segments, NULL);
     hg_parcel parcel = {.json = call, .fd = fd};
-    hangar_code code = s.segments ? HANGAR_OK : hg_fail_memory(err);
+    hangar_code code = hg_transcript_init(&s.done, job, err);
     if (code == HANGAR_OK) code = hg_runner_call_parcel(m->runner, &parcel, on_piece, &s, job, &done, err);
-    if (code == HANGAR_OK && out_json)
-        code = result(m, file, &s, hg_json_root(done.doc), hg_now() - from, out_json, err);
+    if (code == HANGAR_OK && out_json) {
+        double duration = hg_json_f64_or(hg_json_get(hg_json_root(done.doc), "duration"), 0);
+        code =
+            hg_transcript_write(&s.done, m, file, language_of(&s), duration, hg_now() - from, out_json, err);
+    }
     hg_frame_deinit(&done);
-    hg_buf_deinit(&s.text);
-    hg_jw_free(s.segments);
-    free(s.tokens);
+    hg_transcript_deinit(&s.done);
     return code;
 }
 

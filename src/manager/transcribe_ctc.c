@@ -9,19 +9,12 @@
 #include "engine/onnx_ops.h"
 #include "format/mel.h"
 #include "manager/load_ctc.h"
-
-#include <stdlib.h>
-
-#define TEXT_MAX (64 * HG_MIB)
+#include "manager/transcript.h"
 
 /* What has come so far. */
 typedef struct script {
     const hg_ctc *model;
-    hangar_job *job;
-    hg_buf text;
-    hg_jw *segments; /* an open array */
-    int64_t *tokens;
-    size_t token_count, token_cap;
+    hg_transcript done;
     int64_t last; /* the id of the frame before */
     /* the word that is being written */
     size_t word, word_tokens; /* where it begins in the text and the tokens */
@@ -36,17 +29,18 @@ static double seconds(const script *s, uint64_t frame)
 /* The letters since the last end of a word are one segment. */
 static void end_word(script *s)
 {
-    if (s->text.state == HANGAR_OK && s->text.len > s->word) {
-        hg_str text = {s->text.data + s->word, s->text.len - s->word};
-        hg_jw_obj(s->segments, NULL);
-        hg_jw_f64(s->segments, "start", seconds(s, s->from));
-        hg_jw_f64(s->segments, "end", seconds(s, s->to));
-        hg_jw_str(s->segments, "text", text);
-        hg_jw_arr(s->segments, "tokens");
-        for (size_t i = s->word_tokens; i < s->token_count; i++) hg_jw_i64(s->segments, NULL, s->tokens[i]);
-        hg_jw_end(s->segments);
-        hg_jw_end(s->segments);
-        hg_job_text(s->job, text);
+    if (s->done.text.state == HANGAR_OK && s->done.text.len > s->word) {
+        hg_str text = {s->done.text.data + s->word, s->done.text.len - s->word};
+        hg_jw_obj(s->done.segments, NULL);
+        hg_jw_f64(s->done.segments, "start", seconds(s, s->from));
+        hg_jw_f64(s->done.segments, "end", seconds(s, s->to));
+        hg_jw_str(s->done.segments, "text", text);
+        hg_jw_arr(s->done.segments, "tokens");
+        for (size_t i = s->word_tokens; i < s->done.token_count; i++)
+            hg_jw_i64(s->done.segments, NULL, s->done.tokens[i]);
+        hg_jw_end(s->done.segments);
+        hg_jw_end(s->done.segments);
+        hg_job_text(s->done.job, text);
     }
 }
 
@@ -60,21 +54,21 @@ static hangar_code add_frame(script *s, int64_t id, uint64_t frame, hangar_err *
     s->last = id;
     if (again && letter) s->to = frame + 1;
     if (again || id == m->blank) return HANGAR_OK;
-    if (!hg_grow((void **)&s->tokens, &s->token_cap, s->token_count + 1, sizeof *s->tokens))
-        return hg_fail_memory(err);
     if (!letter) {
         end_word(s);
-        s->tokens[s->token_count++] = id;
-        hg_buf_putc(&s->text, ' ');
-        if (s->text.len > 1) hg_job_text(s->job, HG_STR(" "));
-        s->word = s->text.len;
-        s->word_tokens = s->token_count;
+        hangar_code code = hg_transcript_token(&s->done, id, err);
+        if (code != HANGAR_OK) return code;
+        hg_buf_putc(&s->done.text, ' ');
+        if (s->done.text.len > 1) hg_job_text(s->done.job, HG_STR(" "));
+        s->word = s->done.text.len;
+        s->word_tokens = s->done.token_count;
         return HANGAR_OK;
     }
-    if (s->text.len == s->word) s->from = frame;
+    if (s->done.text.len == s->word) s->from = frame;
     s->to = frame + 1;
-    s->tokens[s->token_count++] = id;
-    hg_buf_str(&s->text, hg_str_of(m->letters[id]));
+    hangar_code code = hg_transcript_token(&s->done, id, err);
+    if (code != HANGAR_OK) return code;
+    hg_buf_str(&s->done.text, hg_str_of(m->letters[id]));
     return HANGAR_OK;
 }
 
@@ -88,7 +82,7 @@ static hangar_code on_piece(void *ctx, const hg_frame *piece, hangar_err *err)
     hangar_code code = HANGAR_OK;
     for (hg_json_iter it = hg_json_iter_of(hg_json_get(doc, "ids")); code == HANGAR_OK && hg_json_next(&it);)
         code = add_frame(s, hg_json_i64_or(it.val, -1), from + it.index, err);
-    return code == HANGAR_OK ? hg_buf_check(&s->text, err) : code;
+    return code == HANGAR_OK ? hg_buf_check(&s->done.text, err) : code;
 }
 
 /* ---- call and document ---- */
@@ -122,40 +116,16 @@ static hangar_code call_frame(const hg_ctc *c, char **out, hangar_err *err)
     return hg_jw_finish(w, false, out, err);
 }
 
-static hangar_code result(const hangar_model *m, const char *file, script *s, double duration, double took,
-                          char **out, hangar_err *err)
-{
-    HG_AUTO(hg_auto_free) char *segments = NULL;
-    HG_AUTO(hg_json_auto_free) hg_json *parsed = NULL;
-    HG_AUTO(hg_jw_auto_free) hg_jw *w = hg_jw_new();
-    hangar_code code = w ? hg_jw_finish(s->segments, false, &segments, err) : hg_fail_memory(err);
-    if (code == HANGAR_OK) code = hg_json_parse(hg_str_of(segments), NULL, &parsed, err);
-    if (code != HANGAR_OK) return code;
-    hg_jw_obj(w, NULL);
-    hg_jw_text(w, "model", m->name);
-    hg_jw_text(w, "file", file);
-    hg_jw_str(w, "text", hg_str_trim(hg_buf_view(&s->text)));
-    hg_jw_null(w, "language");
-    hg_jw_f64(w, "duration", duration);
-    hg_jw_val(w, "segments", hg_json_root(parsed));
-    hg_jw_arr(w, "tokens");
-    for (size_t i = 0; i < s->token_count; i++) hg_jw_i64(w, NULL, s->tokens[i]);
-    hg_jw_end(w);
-    hg_jw_f64(w, "seconds", took);
-    return hg_jw_finish(w, false, out, err);
-}
-
 hangar_code hg_transcribe_ctc(hangar_model *m, const char *file, int fd,
                               const hangar_transcribe_options *options, hangar_job *job, char **out_json,
                               hangar_err *err)
 {
     double from = hg_now();
     HG_AUTO(hg_auto_free) char *call = NULL;
-    script s = {.model = m->data, .job = job, .segments = hg_jw_new(), .last = -1};
+    script s = {.model = m->data, .last = -1};
     hg_frame done = {0};
-    hg_buf_init(&s.text, TEXT_MAX);
-    hg_jw_arr(s.segments, NULL);
-    hangar_code code = s.segments ? check_options(options, err) : hg_fail_memory(err);
+    hangar_code code = hg_transcript_init(&s.done, job, err);
+    if (code == HANGAR_OK) code = check_options(options, err);
     if (code == HANGAR_OK) code = call_frame(m->data, &call, err);
     if (code == HANGAR_OK) {
         const hg_parcel parcel = {.json = hg_str_of(call), .fd = fd};
@@ -165,11 +135,10 @@ hangar_code hg_transcribe_ctc(hangar_model *m, const char *file, int fd,
     if (code == HANGAR_OK) {
         end_word(&s);
         double duration = hg_json_f64_or(hg_json_get(hg_json_root(done.doc), "duration"), 0);
-        if (out_json) code = result(m, file, &s, duration, hg_now() - from, out_json, err);
+        if (out_json)
+            code = hg_transcript_write(&s.done, m, file, NULL, duration, hg_now() - from, out_json, err);
     }
     hg_frame_deinit(&done);
-    hg_buf_deinit(&s.text);
-    hg_jw_free(s.segments);
-    free(s.tokens);
+    hg_transcript_deinit(&s.done);
     return code;
 }

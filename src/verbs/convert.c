@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "verbs/verb.h"
+#include "verbs/folder.h"
 #include "verbs/words.h"
 
 typedef struct convert_args {
     const char *ref;
-    const char *out;
-    bool link, reflink, copy;
+    hg_folder_args folder;
     int64_t opset;
     const char *to, *style, *form;
 } convert_args;
@@ -19,18 +18,21 @@ static const hg_param params[] = {
      .help = "the model, with its weights as safetensors"},
     {.name = "out",
      .type = HG_TEXT,
-     .at = offsetof(convert_args, out),
+     .at = offsetof(convert_args, folder.out),
      .metavar = "DIR",
      .help = "write a folder for other tools; when left out the result is kept for hangar itself"},
     {.name = "link",
      .type = HG_FLAG,
-     .at = offsetof(convert_args, link),
+     .at = offsetof(convert_args, folder.link),
      .help = "in DIR: hard-link the weights (no space; some tools refuse linked files)"},
     {.name = "reflink",
      .type = HG_FLAG,
-     .at = offsetof(convert_args, reflink),
+     .at = offsetof(convert_args, folder.reflink),
      .help = "in DIR: share the weights' blocks (no space; needs btrfs, xfs or the like)"},
-    {.name = "copy", .type = HG_FLAG, .at = offsetof(convert_args, copy), .help = "in DIR: copy the weights"},
+    {.name = "copy",
+     .type = HG_FLAG,
+     .at = offsetof(convert_args, folder.copy),
+     .help = "in DIR: copy the weights"},
     {.name = "opset",
      .type = HG_INT,
      .at = offsetof(convert_args, opset),
@@ -65,23 +67,16 @@ static hangar_code run(hg_call *call, char **out_json, hangar_err *err)
 {
     const convert_args *a = call->args;
     hangar_convert_options options = HANGAR_CONVERT_OPTIONS_INIT;
-    if (a->link + a->reflink + a->copy > 1)
-        return hg_fail(err, HANGAR_E_USAGE, "--link, --reflink and --copy exclude each other");
-    if ((a->link || a->reflink || a->copy) && !a->out)
-        return hg_fail(
-            err, HANGAR_E_USAGE,
-            "--link, --reflink and --copy say how the weights come into --out DIR, which is missing");
+    hangar_code code = hg_folder_place(&a->folder, &options.place, err);
+    if (code != HANGAR_OK) return code;
     if (a->to && !hg_streq(a->to, "onnx"))
         return hg_fail(err, HANGAR_E_USAGE, "--to %s: models are converted to onnx alone", a->to);
     if (a->style && !hg_streq(a->style, "fused") && !hg_streq(a->style, "portable"))
         return hg_fail(err, HANGAR_E_USAGE, "--style %s: fused and portable are known", a->style);
     if (hg_streq(a->style, "portable")) options.style = HANGAR_STYLE_PORTABLE;
     options.form = a->form;
-    options.out = a->out;
+    options.out = a->folder.out;
     options.opset = (int)a->opset;
-    if (a->link) options.place = HANGAR_PLACE_LINK;
-    if (a->reflink) options.place = HANGAR_PLACE_REFLINK;
-    if (a->copy) options.place = HANGAR_PLACE_COPY;
     return hangar_onnx_convert(call->h, a->ref, &options, call->job, out_json, err);
 }
 

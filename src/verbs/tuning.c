@@ -12,20 +12,13 @@ hangar_code hg_tuning_run(hg_call *call, const char *profile, char **out_json, h
     hangar_optimize_options options = HANGAR_OPTIMIZE_OPTIONS_INIT;
     if (a->list) return hangar_onnx_profiles(out_json, err);
     if (!a->ref) return hg_fail(err, HANGAR_E_USAGE, "which model? (--list names the profiles)");
-    if (a->link + a->reflink + a->copy > 1)
-        return hg_fail(err, HANGAR_E_USAGE, "--link, --reflink and --copy exclude each other");
-    if ((a->link || a->reflink || a->copy) && !a->out)
-        return hg_fail(
-            err, HANGAR_E_USAGE,
-            "--link, --reflink and --copy say how the weights come into --out DIR, which is missing");
+    hangar_code code = hg_folder_place(&a->folder, &options.place, err);
+    if (code != HANGAR_OK) return code;
     options.profile = a->profile ? a->profile : profile;
     options.level = a->level;
-    options.out = a->out;
+    options.out = a->folder.out;
     options.seconds = a->seconds;
     options.keep = a->keep;
-    if (a->link) options.place = HANGAR_PLACE_LINK;
-    if (a->reflink) options.place = HANGAR_PLACE_REFLINK;
-    if (a->copy) options.place = HANGAR_PLACE_COPY;
     return hangar_onnx_optimize(call->h, a->ref, &options, call->job, out_json, err);
 }
 

@@ -3,13 +3,12 @@
 #ifndef HG_VERBS_TUNING_H
 #define HG_VERBS_TUNING_H
 
-#include "verbs/verb.h"
+#include "verbs/folder.h"
 
 typedef struct hg_tuning_args {
     const char *ref;
     const char *profile, *level;
-    const char *out;
-    bool link, reflink, copy;
+    hg_folder_args folder;
     double seconds;
     bool keep, list;
 } hg_tuning_args;

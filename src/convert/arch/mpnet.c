@@ -11,6 +11,7 @@
  * min(15, 8 + floor(8 ln(n / 8) / ln(128 / 8))) above. From 128 on it stays 15, so a list of 257 buckets serves any length.
  */
 #include "convert/arch/encoder.h"
+#include "convert/arch/roberta.h"
 #include "convert/archs.h"
 
 #include <math.h>
@@ -58,15 +59,6 @@ static hangar_code build(hg_build *b, hangar_err *err)
                                            .act = "intermediate.act",
                                            .down = "output.dense",
                                            .norm = "output.LayerNorm"};
-    static const hg_encoder_words words = {.dense = "lm_head.dense",
-                                           .act = "lm_head.act",
-                                           .norm = "lm_head.layer_norm",
-                                           .decoder = "lm_head.decoder",
-                                           .bias = "lm_head.bias"};
-    static const hg_encoder_first first = {.dense = "classifier.dense",
-                                           .act = "classifier.act",
-                                           .last = "classifier.out_proj",
-                                           .how = HG_ACT_TANH};
     hg_encoder m = {0};
     hg_encoder_class(&m, b, "MPNet");
     hg_encoder_sizes(&m, b);
@@ -78,8 +70,7 @@ static hangar_code build(hg_build *b, hangar_err *err)
     hg_value *places = hg_encoder_places(&m, b, "embeddings.position_ids", PAD);
     hg_value *x = hg_encoder_embed(&m, b, places, m.width);
     x = hg_encoder_stack(&m, b, "encoder.layer", &names, x);
-    m.act = m.head == HG_HEAD_MASKED ? HG_ACT_GELU : m.act; /* lm_head's is always gelu */
-    hg_encoder_head(&m, b, &words, &first, x);
+    hg_roberta_head(&m, b, x);
     return HANGAR_OK;
 }
 

@@ -13,8 +13,8 @@
 #include "convert/arch/encoder.h"
 #include "convert/archs.h"
 
-/* The graph. */
-hangar_code hg_roberta_build(hg_build *b, const char *family, hangar_err *err)
+/* The heads. */
+void hg_roberta_head(hg_encoder *m, hg_build *b, hg_value *x)
 {
     static const hg_encoder_words words = {.dense = "lm_head.dense",
                                            .act = "lm_head.act",
@@ -25,6 +25,13 @@ hangar_code hg_roberta_build(hg_build *b, const char *family, hangar_err *err)
                                            .act = "classifier.act",
                                            .last = "classifier.out_proj",
                                            .how = HG_ACT_TANH};
+    if (m->head == HG_HEAD_MASKED) m->act = HG_ACT_GELU; /* lm_head's is always gelu */
+    hg_encoder_head(m, b, &words, &first, x);
+}
+
+/* The graph. */
+hangar_code hg_roberta_build(hg_build *b, const char *family, hangar_err *err)
+{
     hg_encoder m = {0};
     hg_encoder_class(&m, b, family);
     hg_encoder_sizes(&m, b);
@@ -37,8 +44,7 @@ hangar_code hg_roberta_build(hg_build *b, const char *family, hangar_err *err)
         m.places == HG_PLACES_ABSOLUTE ? hg_encoder_places(&m, b, "embeddings.position_ids", pad) : NULL;
     hg_value *x = hg_encoder_embed(&m, b, places, m.width);
     x = hg_encoder_stack(&m, b, "encoder.layer", &hg_encoder_bert, x);
-    m.act = m.head == HG_HEAD_MASKED ? HG_ACT_GELU : m.act; /* lm_head's is always gelu */
-    hg_encoder_head(&m, b, &words, &first, x);
+    hg_roberta_head(&m, b, x);
     return HANGAR_OK;
 }
 
