@@ -18,11 +18,12 @@ typedef struct hg_loop hg_loop;
 typedef void hg_loop_fn(void *ctx);
 
 hangar_code hg_loop_new(hg_loop **out, hangar_err *err);
-/* Waits for running work, drops what was posted; all watches and timers must be freed. NULL is fine. */
+/* Waits for running work, drops what waits in line or was posted; all watches, timers and signals must be freed. NULL is fine. */
 void hg_loop_free(hg_loop *loop);
 /* Until hg_loop_stop. */
 void hg_loop_run(hg_loop *loop);
-/* Any thread: the loop returns after the present callback. */
+/* Any thread: hg_loop_run returns once the callbacks that are due have been called (what was posted stays for the next run). Before
+ * hg_loop_run it makes that return at once. */
 void hg_loop_stop(hg_loop *loop);
 
 /* Any thread: fn(ctx) on the loop's thread, in the order of posting. NO_MEMORY. */
@@ -45,7 +46,7 @@ enum {
 };
 typedef struct hg_watch hg_watch;
 typedef void hg_watch_fn(void *ctx, unsigned events);
-/* Watches nothing until hg_watch_set. The descriptor stays the caller's; free the watch before it is closed. Several watches on
+/* Watches nothing until hg_watch_set. The descriptor is made non-blocking and stays the caller's; free the watch before it is closed. Several watches on
  * one descriptor are not allowed (dup it). */
 hangar_code hg_watch_new(hg_loop *loop, int fd, hg_watch_fn *fn, void *ctx, hg_watch **out, hangar_err *err);
 /* Which events are told from now on; 0 = none. An error on the descriptor comes as all that is watched. */
@@ -57,7 +58,7 @@ void hg_watch_free(hg_watch *watch);
 
 typedef struct hg_timer hg_timer;
 hangar_code hg_timer_new(hg_loop *loop, hg_loop_fn *fn, void *ctx, hg_timer **out, hangar_err *err);
-/* Once after `seconds`, then, when `every` is above 0, every so many seconds. Replaces what was set. */
+/* Once after `seconds` (to the millisecond, never before), then, when `every` is above 0, every so many seconds. Replaces what was set. */
 void hg_timer_set(hg_timer *timer, double seconds, double every);
 void hg_timer_stop(hg_timer *timer);
 void hg_timer_free(hg_timer *timer);
