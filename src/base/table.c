@@ -3,32 +3,13 @@
  * Reading a command line by a table. The values go into one zeroed block laid out by the caller's struct; a list
  * (HG_TEXTS) is an array of ours, one per row, that the block points to. Every mistake is USAGE with a next step.
  */
-#include "base/table.h"
+#include "base/table_inner.h"
 
 #include "base/mem.h"
 
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
-
-/* One list that grows: the array is always NULL-terminated. */
-typedef struct text_list {
-    size_t len, cap;
-    bool given; /* by the person: what stood there was the default */
-} text_list;
-
-/* One call of hg_args_parse. */
-typedef struct reading {
-    const hg_param *params;
-    size_t count;
-    hg_args *out;
-    text_list *lists; /* beside out->lists: one per row */
-    bool *given;      /* one per row */
-    int argc;
-    char *const *argv;
-    int at; /* the argument that is read next */
-    hangar_err *err;
-} reading;
 
 static size_t params_count(const hg_param *params)
 {
@@ -37,9 +18,11 @@ static size_t params_count(const hg_param *params)
     return count;
 }
 
-/* What a row is called in messages: --dry-run, or REF for a positional. */
-static const char *shown_name(const hg_param *p, char buf[64])
+/* What a row is called in messages: --dry-run, or REF for a positional; dry_run in JSON. */
+static const char *shown_name(const hg_reading *r, size_t row, char buf[64])
 {
+    const hg_param *p = &r->params[row];
+    if (r->members) return hg_param_member(p, buf);
     if (!p->positional) {
         snprintf(buf, 64, "--%s", p->name);
         return buf;
@@ -122,33 +105,35 @@ static bool is_choice(const char *choices, const char *text)
 #define CHOICES_MAX 32
 
 /* USAGE: not one of the words; names the nearest one. */
-static hangar_code wrong_choice(const hg_param *p, const char *text, hangar_err *err)
+static hangar_code wrong_choice(const hg_reading *r, size_t row, const char *text)
 {
-    char name[64], *words = hg_strdup(p->choices);
-    if (!words) return hg_fail_memory(err);
+    const char *choices = r->params[row].choices;
+    char name[64], *words = hg_strdup(choices);
+    if (!words) return hg_fail_memory(r->err);
     const char *list[CHOICES_MAX + 1] = {NULL};
     size_t count = 0;
     for (char *at = words, *save = NULL, *word; count < CHOICES_MAX && (word = strtok_r(at, "|", &save));
          at = NULL)
         list[count++] = word;
     const char *near = hg_nearest(text, list);
-    const char *what = shown_name(p, name);
-    if (near) hg_fail(err, HANGAR_E_USAGE, "%s cannot be '%s'; did you mean %s?", what, text, near);
-    else hg_fail(err, HANGAR_E_USAGE, "%s cannot be '%s'; it is one of %s", what, text, p->choices);
+    const char *what = shown_name(r, row, name);
+    if (near) hg_fail(r->err, HANGAR_E_USAGE, "%s cannot be '%s'; did you mean %s?", what, text, near);
+    else hg_fail(r->err, HANGAR_E_USAGE, "%s cannot be '%s'; it is one of %s", what, text, choices);
     free(words);
     return HANGAR_E_USAGE;
 }
 
 /* Whether v lies in the row's range. */
-static hangar_code check_range(const hg_param *p, double v, const char *text, hangar_err *err)
+static hangar_code check_range(const hg_reading *r, size_t row, double v, const char *text)
 {
+    const hg_param *p = &r->params[row];
     char name[64];
     if ((p->min == 0 && p->max == 0) || (v >= p->min && v <= p->max)) return HANGAR_OK;
     if (isinf(p->max) || p->max >= 9e18)
-        return hg_fail(err, HANGAR_E_USAGE, "%s must be at least %.15g, not %s", shown_name(p, name), p->min,
-                       text);
-    return hg_fail(err, HANGAR_E_USAGE, "%s must be from %.15g to %.15g, not %s", shown_name(p, name), p->min,
-                   p->max, text);
+        return hg_fail(r->err, HANGAR_E_USAGE, "%s must be at least %.15g, not %s", shown_name(r, row, name),
+                       p->min, text);
+    return hg_fail(r->err, HANGAR_E_USAGE, "%s must be from %.15g to %.15g, not %s", shown_name(r, row, name),
+                   p->min, p->max, text);
 }
 
 /* A whole decimal number with an optional sign. */
@@ -175,10 +160,10 @@ static bool read_number(const char *text, double *out)
     return true;
 }
 
-static hangar_code add_text(reading *r, size_t row, const char *text, bool by_default)
+static hangar_code add_text(hg_reading *r, size_t row, const char *text, bool by_default)
 {
     const hg_param *p = &r->params[row];
-    text_list *list = &r->lists[row];
+    hg_text_list *list = &r->lists[row];
     if (!by_default && !list->given) {
         list->given = true;
         list->len = 0;
@@ -192,14 +177,13 @@ static hangar_code add_text(reading *r, size_t row, const char *text, bool by_de
     return HANGAR_OK;
 }
 
-static hangar_code malformed(const hg_param *p, const char *text, const char *wanted, hangar_err *err)
+hangar_code hg_reading_malformed(const hg_reading *r, size_t row, const char *text, const char *wanted)
 {
     char name[64];
-    return hg_fail(err, HANGAR_E_USAGE, "%s needs %s, not '%s'", shown_name(p, name), wanted, text);
+    return hg_fail(r->err, HANGAR_E_USAGE, "%s needs %s, not '%s'", shown_name(r, row, name), wanted, text);
 }
 
-/* Puts `text` as the value of a row into the struct. */
-static hangar_code set_value(reading *r, size_t row, const char *text, bool by_default)
+hangar_code hg_reading_set(hg_reading *r, size_t row, const char *text, bool by_default)
 {
     const hg_param *p = &r->params[row];
     void *to = (char *)r->out->values + p->at;
@@ -211,46 +195,47 @@ static hangar_code set_value(reading *r, size_t row, const char *text, bool by_d
     case HG_TEXT: memcpy(to, &text, sizeof text); return HANGAR_OK;
     case HG_TEXTS: return add_text(r, row, text, by_default);
     case HG_CHOICE:
-        if (!is_choice(p->choices, text)) return wrong_choice(p, text, r->err);
+        if (!is_choice(p->choices, text)) return wrong_choice(r, row, text);
         memcpy(to, &text, sizeof text);
         return HANGAR_OK;
     case HG_FLAG: {
         bool on = is_choice("true|yes|on|1", text);
-        if (!on && !is_choice("false|no|off|0", text)) return malformed(p, text, "true or false", r->err);
+        if (!on && !is_choice("false|no|off|0", text))
+            return hg_reading_malformed(r, row, text, "true or false");
         memcpy(to, &on, sizeof on);
         return HANGAR_OK;
     }
     case HG_INT:
-        if (!read_int(text, &whole)) return malformed(p, text, "a whole number", r->err);
-        if ((code = check_range(p, (double)whole, text, r->err)) == HANGAR_OK)
-            memcpy(to, &whole, sizeof whole);
+        if (!read_int(text, &whole)) return hg_reading_malformed(r, row, text, "a whole number");
+        if ((code = check_range(r, row, (double)whole, text)) == HANGAR_OK) memcpy(to, &whole, sizeof whole);
         return code;
     case HG_NUMBER:
-        if (!read_number(text, &number)) return malformed(p, text, "a number", r->err);
-        if ((code = check_range(p, number, text, r->err)) == HANGAR_OK) memcpy(to, &number, sizeof number);
+        if (!read_number(text, &number)) return hg_reading_malformed(r, row, text, "a number");
+        if ((code = check_range(r, row, number, text)) == HANGAR_OK) memcpy(to, &number, sizeof number);
         return code;
     case HG_SIZE:
-        if (!hg_size_parse(hg_str_of(text), &size)) return malformed(p, text, "a size such as 10M", r->err);
-        if ((code = check_range(p, (double)size, text, r->err)) == HANGAR_OK) memcpy(to, &size, sizeof size);
+        if (!hg_size_parse(hg_str_of(text), &size))
+            return hg_reading_malformed(r, row, text, "a size such as 10M");
+        if ((code = check_range(r, row, (double)size, text)) == HANGAR_OK) memcpy(to, &size, sizeof size);
         return code;
     case HG_DURATION:
         if (!hg_duration_parse(hg_str_of(text), &number))
-            return malformed(p, text, "a time such as 30s or 5m", r->err);
-        if ((code = check_range(p, number, text, r->err)) == HANGAR_OK) memcpy(to, &number, sizeof number);
+            return hg_reading_malformed(r, row, text, "a time such as 30s or 5m");
+        if ((code = check_range(r, row, number, text)) == HANGAR_OK) memcpy(to, &number, sizeof number);
         return code;
     }
     return hg_fail(r->err, HANGAR_E_INTERNAL, "--%s has no type", p->name);
 }
 
-static hangar_code give(reading *r, size_t row, const char *text)
+static hangar_code give(hg_reading *r, size_t row, const char *text)
 {
     r->given[row] = true;
-    return set_value(r, row, text, false);
+    return hg_reading_set(r, row, text, false);
 }
 
 /* ---- options ---- */
 
-static bool find_long(const reading *r, hg_str name, size_t *row)
+static bool find_long(const hg_reading *r, hg_str name, size_t *row)
 {
     for (size_t i = 0; i < r->count; i++) {
         if (r->params[i].positional || !hg_str_eq(hg_str_of(r->params[i].name), name)) continue;
@@ -260,7 +245,7 @@ static bool find_long(const reading *r, hg_str name, size_t *row)
     return false;
 }
 
-static hangar_code unknown_long(const reading *r, hg_str name)
+static hangar_code unknown_long(const hg_reading *r, hg_str name)
 {
     char word[NEAR_MAX + 2];
     const char *near = NULL;
@@ -282,21 +267,21 @@ static hangar_code unknown_long(const reading *r, hg_str name)
 }
 
 /* The value of an option that stands in the next argument. "--x" there is a forgotten value rather than one. */
-static hangar_code next_value(reading *r, size_t row, const char **out)
+static hangar_code next_value(hg_reading *r, size_t row, const char **out)
 {
     char name[64];
     const char *next = r->at < r->argc ? r->argv[r->at] : NULL;
-    if (!next) return hg_fail(r->err, HANGAR_E_USAGE, "%s needs a value", shown_name(&r->params[row], name));
+    if (!next) return hg_fail(r->err, HANGAR_E_USAGE, "%s needs a value", shown_name(r, row, name));
     if (next[0] == '-' && next[1] == '-')
         return hg_fail(r->err, HANGAR_E_USAGE, "%s needs a value; one that begins with -- is given as %s=%s",
-                       shown_name(&r->params[row], name), name, next);
+                       shown_name(r, row, name), name, next);
     r->at++;
     *out = next;
     return HANGAR_OK;
 }
 
 /* --name, --name=value, --name value, --no-flag. */
-static hangar_code read_long(reading *r, const char *arg)
+static hangar_code read_long(hg_reading *r, const char *arg)
 {
     hg_str rest = hg_str_of(arg + 2), name;
     bool has_value = hg_str_cut(&rest, '=', &name);
@@ -319,7 +304,7 @@ static hangar_code read_long(reading *r, const char *arg)
 }
 
 /* -q, -qn, -n5, -n 5. */
-static hangar_code read_letters(reading *r, const char *arg)
+static hangar_code read_letters(hg_reading *r, const char *arg)
 {
     for (const char *c = arg + 1; *c; c++) {
         size_t row = 0;
@@ -345,7 +330,7 @@ static hangar_code read_letters(reading *r, const char *arg)
 
 /* ---- positionals and the whole ---- */
 
-static hangar_code read_positional(reading *r, const char *arg)
+static hangar_code read_positional(hg_reading *r, const char *arg)
 {
     for (size_t i = 0; i < r->count; i++) {
         if (!r->params[i].positional) continue;
@@ -355,7 +340,7 @@ static hangar_code read_positional(reading *r, const char *arg)
     return hg_fail(r->err, HANGAR_E_USAGE, "'%s' is one argument too many", arg);
 }
 
-static hangar_code read_all(reading *r)
+static hangar_code read_all(hg_reading *r)
 {
     hangar_code code = HANGAR_OK;
     bool options = true;
@@ -366,42 +351,54 @@ static hangar_code read_all(reading *r)
         else if (arg[1] == '-') code = read_long(r, arg);
         else code = read_letters(r, arg);
     }
-    for (size_t i = 0; code == HANGAR_OK && i < r->count; i++) {
-        char name[64];
-        if (r->params[i].required && !r->given[i])
-            code = hg_fail(r->err, HANGAR_E_USAGE, "%s is missing", shown_name(&r->params[i], name));
-    }
     return code;
 }
 
-static hangar_code read_defaults(reading *r)
+static hangar_code read_defaults(hg_reading *r)
 {
     for (size_t i = 0; i < r->count; i++) {
         if (!r->params[i].def) continue;
-        hangar_code code = set_value(r, i, r->params[i].def, true);
+        hangar_code code = hg_reading_set(r, i, r->params[i].def, true);
         if (code != HANGAR_OK) return code;
     }
     return HANGAR_OK;
 }
 
+hangar_code hg_reading_begin(hg_reading *r, const hg_param *params, size_t size, hg_args *out,
+                             hangar_err *err)
+{
+    *r = (hg_reading){.params = params, .count = params_count(params), .out = out, .err = err};
+    *out = (hg_args){.values = hg_calloc(1, size),
+                     .lists = hg_calloc(r->count, sizeof *out->lists),
+                     .list_count = r->count};
+    r->lists = hg_calloc(r->count, sizeof *r->lists);
+    r->given = hg_calloc(r->count, sizeof *r->given);
+    if (!out->values || !out->lists || !r->lists || !r->given) return hg_fail_memory(err);
+    return read_defaults(r);
+}
+
+hangar_code hg_reading_end(hg_reading *r, hangar_code code)
+{
+    for (size_t i = 0; code == HANGAR_OK && i < r->count; i++) {
+        char name[64];
+        if (r->params[i].required && !r->given[i])
+            code = hg_fail(r->err, HANGAR_E_USAGE, "%s is missing", shown_name(r, i, name));
+    }
+    free(r->lists);
+    free(r->given);
+    if (code != HANGAR_OK) hg_args_deinit(r->out);
+    return code;
+}
+
 hangar_code hg_args_parse(const hg_param *params, size_t size, int argc, char *const *argv, hg_args *out,
                           hangar_err *err)
 {
-    reading r = {
-        .params = params, .count = params_count(params), .out = out, .argc = argc, .argv = argv, .err = err};
-    *out = (hg_args){.values = hg_calloc(1, size),
-                     .lists = hg_calloc(r.count, sizeof *out->lists),
-                     .list_count = r.count};
-    r.lists = hg_calloc(r.count, sizeof *r.lists);
-    r.given = hg_calloc(r.count, sizeof *r.given);
-    hangar_code code = HANGAR_OK;
-    if (!out->values || !out->lists || !r.lists || !r.given) code = hg_fail_memory(err);
-    if (code == HANGAR_OK) code = read_defaults(&r);
+    hg_reading r;
+    hangar_code code = hg_reading_begin(&r, params, size, out, err);
+    r.argc = argc;
+    r.argv = argv;
     if (code == HANGAR_OK) code = read_all(&r);
-    free(r.lists);
-    free(r.given);
-    if (code != HANGAR_OK) hg_args_deinit(out);
-    return code;
+    return hg_reading_end(&r, code);
 }
 
 void hg_args_deinit(hg_args *args)

@@ -14,6 +14,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/json.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -37,6 +38,8 @@ typedef struct hg_param {
     size_t at; /* offsetof in the arguments' struct */
     bool positional;
     bool required;
+    bool
+        local; /* of the command line alone (a path of the caller's machine, a question): refused by hg_args_from_json */
     const char *def;     /* default as it would be typed; NULL = zero */
     const char *metavar; /* in the help: --limit-rate RATE */
     const char *choices;
@@ -44,7 +47,7 @@ typedef struct hg_param {
     const char *help;
 } hg_param;
 
-/* Parsed arguments; the strings are borrowed from argv, arrays are owned here. */
+/* Parsed arguments; the strings are borrowed from argv or the JSON document, arrays are owned here. */
 typedef struct hg_args {
     void *values; /* the verb's own struct, zeroed, defaults filled in */
     const char ***lists;
@@ -57,7 +60,16 @@ typedef struct hg_args {
  */
 hangar_code hg_args_parse(const hg_param *params, size_t size, int argc, char *const *argv, hg_args *out,
                           hangar_err *err);
+/*
+ * The same from a JSON object (NULL = {}), which must outlive the arguments: texts are borrowed from it. A member is called as its row with
+ * _ for - (dry_run). Lists are arrays of texts, flags true or false; sizes and durations are numbers (bytes, seconds) or texts with a unit. null
+ * and an empty list count as left out. USAGE for a member that no row has (with a hint), one that is `local`, or a value of another type.
+ */
+hangar_code hg_args_from_json(const hg_param *params, size_t size, const hg_jval *obj, hg_args *out,
+                              hangar_err *err);
 void hg_args_deinit(hg_args *args);
+/* What a row is called in JSON: "dry_run" for "dry-run". Returns buf. */
+const char *hg_param_member(const hg_param *p, char buf[64]);
 /* The table of options for a help page, wrapped at `columns`. */
 void hg_params_help(const hg_param *params, size_t columns, hg_buf *out);
 /* "REF [PROMPT] [--temperature T]..." */

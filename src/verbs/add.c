@@ -10,6 +10,7 @@ typedef struct add_args {
 static const hg_param params[] = {{.name = "path",
                                    .type = HG_TEXT,
                                    .at = offsetof(add_args, path),
+                                   .local = true,
                                    .positional = true,
                                    .required = true,
                                    .help = "a folder with a model, a GGUF file or an ONNX file"},

@@ -31,6 +31,7 @@ static const hg_param params[] = {
     {.name = "image",
      .type = HG_TEXTS,
      .at = offsetof(classify_args, images),
+     .local = true,
      .metavar = "FILE",
      .help = "a picture (JPEG, PNG, WebP) in place of texts; may be given several times"},
     {.name = "label",

@@ -19,6 +19,7 @@ static const hg_param params[] = {
     {.name = "file",
      .type = HG_TEXT,
      .at = offsetof(config_args, file),
+     .local = true,
      .positional = true,
      .help = "the configuration file; when left out, the one that is in use"},
     {0}};

@@ -22,6 +22,7 @@ static const hg_param params[] = {
     {.name = "image",
      .type = HG_TEXTS,
      .at = offsetof(embed_args, images),
+     .local = true,
      .metavar = "FILE",
      .help = "a picture (JPEG, PNG, WebP) in place of texts; may be given several times"},
     {0}};

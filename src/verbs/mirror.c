@@ -12,6 +12,7 @@ static const hg_param params[] = {
     {.name = "dir",
      .type = HG_TEXT,
      .at = offsetof(mirror_args, dir),
+     .local = true,
      .positional = true,
      .required = true,
      .help = "a folder that holds ORG/NAME/ (branch main) and ORG/NAME@REV/ (other revisions)"},

@@ -7,15 +7,19 @@ typedef struct rm_args {
     bool yes;
 } rm_args;
 
-static const hg_param params[] = {
-    {.name = "ref",
-     .type = HG_TEXT,
-     .at = offsetof(rm_args, ref),
-     .positional = true,
-     .required = true,
-     .help = "the model: ORG/NAME (its revision main) or ORG/NAME@REVISION"},
-    {.name = "yes", .letter = 'y', .type = HG_FLAG, .at = offsetof(rm_args, yes), .help = "do not ask"},
-    {0}};
+static const hg_param params[] = {{.name = "ref",
+                                   .type = HG_TEXT,
+                                   .at = offsetof(rm_args, ref),
+                                   .positional = true,
+                                   .required = true,
+                                   .help = "the model: ORG/NAME (its revision main) or ORG/NAME@REVISION"},
+                                  {.name = "yes",
+                                   .letter = 'y',
+                                   .type = HG_FLAG,
+                                   .at = offsetof(rm_args, yes),
+                                   .local = true,
+                                   .help = "do not ask"},
+                                  {0}};
 
 static const hg_example examples[] = {{"hangar rm org/name", "remove a model; asks first on a terminal"},
                                       {"hangar rm org/name@v1.0 --yes", "one revision, without a question"},

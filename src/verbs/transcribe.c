@@ -25,6 +25,7 @@ static const hg_param params[] = {
     {.name = "file",
      .type = HG_TEXTS,
      .at = offsetof(transcribe_args, files),
+     .local = true,
      .positional = true,
      .required = true,
      .help = "audio or video of any format and length"},

@@ -4,7 +4,8 @@
  *
  * run() makes one call downward (a public hangar_* function) and yields a JSON document: exactly what --json prints and what the daemon's
  * route will answer. show() lays that same document out for people; it sees nothing but the document, so a face that got it from
- * somewhere else (HTTP) shows it the same way. The struct yields the command, its --help, and later its man page, route and form.
+ * somewhere else (HTTP) shows it the same way. The struct yields the command, its --help, its route in the daemon (verbs.def says which have one), and
+ * later its man page and form.
  */
 #ifndef HG_VERBS_VERB_H
 #define HG_VERBS_VERB_H
@@ -16,7 +17,7 @@
 
 typedef struct hg_verb hg_verb;
 
-/* One running call, given by the face (the command line, later the daemon). */
+/* One running call, given by the face (the command line, the daemon). */
 typedef struct hg_call {
     hangar *h;        /* NULL for verbs with HG_VERB_NO_HANDLE */
     hangar_job *job;  /* never NULL */
