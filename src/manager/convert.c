@@ -11,6 +11,7 @@
 #include "convert/artifact.h"
 #include "convert/place.h"
 #include "engine/runner.h"
+#include "manager/metrics.h"
 #include "manager/onnx_check.h"
 
 #include <stdlib.h>
@@ -232,6 +233,7 @@ hangar_code hg_onnx_convert(hangar *h, const hg_snapshot *snap, const char *ref,
     if (code == HANGAR_OK) code = hg_job_check(job, err);
     if (code == HANGAR_OK) code = hg_stage_commit(stage, target, !options->out, err);
     if (code != HANGAR_OK) drop(stage, &spec);
+    hg_metric_conversion(ref, spec.form->name, code, hg_now() - start, built.peak_bytes);
     if (report) (void)!hg_json_parse(hg_str_of(report), NULL, &proof, NULL);
     if (out_json && (code == HANGAR_OK || (code == HANGAR_E_INTEGRITY && proof))) {
         hangar_code told = answer(ref, &spec, target, &built, proof, hg_now() - start, out_json,

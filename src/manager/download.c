@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "hub/hub.h"
 #include "manager/journal.h"
+#include "manager/metrics.h"
 
 hangar_code hangar_model_download(hangar *h, const char *ref, const hangar_download_options *options,
                                   hangar_job *job, char **out_json, hangar_err *err)
@@ -16,6 +17,12 @@ hangar_code hangar_model_download(hangar *h, const char *ref, const hangar_downl
     if (code == HANGAR_OK) code = hg_ref_parse(ref, &parsed, err);
     if (code != HANGAR_OK) return code;
     int64_t id = known.dry_run ? 0 : hg_journal_begin(h, "pull", ref);
-    code = hg_hub_pull(h->settings, h->store, &parsed, &known, job, out_json, err);
-    return hg_journal_end(h, id, code, err);
+    HG_AUTO(hg_auto_free) char *json = NULL;
+    code = hg_hub_pull(h->settings, h->store, &parsed, &known, job, &json, err);
+    if (!known.dry_run) hg_metric_pull(parsed.repo, code, json);
+    if (out_json) {
+        *out_json = json;
+        json = NULL;
+    }
+    return known.dry_run ? code : hg_journal_end(h, id, code, err);
 }
