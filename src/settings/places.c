@@ -154,13 +154,15 @@ static hangar_code hf_home(char **out, hangar_err *err)
     return *out ? HANGAR_OK : hg_fail_memory(err);
 }
 
-hangar_code hg_place_default(const char *def, char **out, hangar_err *err)
+hangar_code hg_place_default(const char *def, const char *home, char **out, hangar_err *err)
 {
     const char *slash = strchr(def, '/');
     HG_AUTO(hg_auto_free) char *dir = NULL;
     HG_AUTO(hg_auto_free) char *path = NULL;
     hangar_code code;
-    if (hg_str_starts(hg_str_of(def), HG_STR("$HF_HOME/"))) code = hf_home(&dir, err);
+    if (hg_str_starts(hg_str_of(def), HG_STR("$HANGAR_HOME/")))
+        code = (dir = hg_strdup(home)) ? HANGAR_OK : hg_fail_memory(err);
+    else if (hg_str_starts(hg_str_of(def), HG_STR("$HF_HOME/"))) code = hf_home(&dir, err);
     else code = xdg_dir("XDG_DATA_HOME", ".local/share", &dir, err);
     if (code != HANGAR_OK) return code;
     path = hg_path_join(dir, slash + 1);

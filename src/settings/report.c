@@ -18,7 +18,20 @@ static void write_raw(hg_jw *w, const char *name, const hg_settings *s, const hg
     case HG_SETTING_DURATION: hg_jw_f64(w, name, *(const double *)field); break;
     case HG_SETTING_PATH:
     case HG_SETTING_URL:
+    case HG_SETTING_TEXT:
     case HG_SETTING_CHOICE: hg_jw_text(w, name, *(char *const *)field); break;
+    case HG_SETTING_TEXTS:
+        hg_jw_arr(w, name);
+        for (char **text = *(char **const *)field; *text; text++) hg_jw_text(w, NULL, *text);
+        hg_jw_end(w);
+        break;
+    case HG_SETTING_MAP:
+    case HG_SETTING_LIST: {
+        const hg_json *doc = *(hg_json *const *)field;
+        if (doc) hg_jw_val(w, name, hg_json_root(doc));
+        else hg_jw_null(w, name);
+        break;
+    }
     }
 }
 

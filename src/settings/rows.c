@@ -11,7 +11,8 @@ const hg_setting hg_setting_rows[HG_SETTING_COUNT] = {
 
 const char *hg_setting_type_name(hg_setting_type type)
 {
-    static const char *const names[] = {"path", "url", "secret", "bool", "int", "size", "duration", "choice"};
+    static const char *const names[] = {"path",     "url",    "secret", "bool",  "int", "size",
+                                        "duration", "choice", "text",   "texts", "map", "list"};
     return names[type];
 }
 
@@ -57,9 +58,10 @@ static bool within(const hg_setting *row, double value)
 {
     const char *dots = strstr(row->allowed, "..");
     double least, most;
-    if (!dots) return true;
+    if (!dots || value < 0) return true; /* -1 is "never", where that may be said */
     if (!read_number(row->type, (hg_str){row->allowed, (size_t)(dots - row->allowed)}, &least)) return false;
-    return read_number(row->type, hg_str_of(dots + 2), &most) && value >= least && value <= most;
+    return read_number(row->type, (hg_str){dots + 2, strcspn(dots + 2, "|")}, &most) && value >= least &&
+           value <= most;
 }
 
 static bool one_of(const char *words, hg_str word)
@@ -108,7 +110,9 @@ static hangar_code set_number(void *field, const hg_setting *row, hg_str text, c
     };
     double number;
     uint64_t n;
-    if (!read_number(row->type, text, &number))
+    const char *word = strchr(row->allowed, '|');
+    if (word && hg_str_eq(text, hg_str_of(word + 1))) number = -1;
+    else if (!read_number(row->type, text, &number))
         return hg_fail(err, HANGAR_E_INVALID, "'%s' is not %s", shown, wanted[row->type]);
     if (!within(row, number))
         return hg_fail(err, HANGAR_E_INVALID, "'%s' is not within %s", shown, row->allowed);
@@ -131,6 +135,49 @@ static hangar_code set_url(char **field, hg_str text, const char *shown, hangar_
     return fault ? hg_fail(err, HANGAR_E_INVALID, "'%s' %s", shown, fault) : put_text(field, text, err);
 }
 
+void hg_setting_free_texts(char **texts)
+{
+    for (size_t i = 0; texts && texts[i]; i++) free(texts[i]);
+    free(texts);
+}
+
+hangar_code hg_setting_set_texts(hg_settings *s, const hg_setting *row, char **texts, hangar_err *err)
+{
+    char ***field = (char ***)((char *)s + row->at);
+    hangar_code code = HANGAR_OK;
+    for (size_t i = 0; code == HANGAR_OK && texts[i]; i++) {
+        if (i == HG_CONFIG_TEXTS)
+            code = hg_fail(err, HANGAR_E_INVALID, "more than %d texts", HG_CONFIG_TEXTS);
+        else if (strlen(texts[i]) > HG_CONFIG_TEXT)
+            code = hg_fail(err, HANGAR_E_INVALID, "a text of more than %d bytes", HG_CONFIG_TEXT);
+    }
+    if (code != HANGAR_OK) {
+        hg_setting_free_texts(texts);
+        return code;
+    }
+    hg_setting_free_texts(*field);
+    *field = texts;
+    return HANGAR_OK;
+}
+
+/* "a, b" as a list; what is empty is left out. */
+static hangar_code split_texts(hg_settings *s, const hg_setting *row, hg_str text, hangar_err *err)
+{
+    size_t most = 2, n = 0;
+    hg_str word;
+    for (size_t i = 0; i < text.len; i++) most += text.ptr[i] == ',';
+    char **texts = hg_calloc(most, sizeof *texts);
+    hangar_code code = texts ? HANGAR_OK : hg_fail_memory(err);
+    for (bool more = true; code == HANGAR_OK && more;) {
+        more = hg_str_cut(&text, ',', &word);
+        word = hg_str_trim(word);
+        if (word.len && !(texts[n++] = hg_strndup(word.ptr, word.len))) code = hg_fail_memory(err);
+    }
+    if (code == HANGAR_OK) return hg_setting_set_texts(s, row, texts, err);
+    hg_setting_free_texts(texts);
+    return code;
+}
+
 hangar_code hg_setting_set(hg_settings *s, const hg_setting *row, hg_str text, hangar_err *err)
 {
     char shown[64];
@@ -140,9 +187,15 @@ hangar_code hg_setting_set(hg_settings *s, const hg_setting *row, hg_str text, h
         return hg_fail(err, HANGAR_E_INVALID, "'%s' has a NUL", shown);
     switch (row->type) {
     case HG_SETTING_PATH:
-        if (text.len == 0) return hg_fail(err, HANGAR_E_INVALID, "an empty path");
+        if (text.len == 0 && row->def[0]) return hg_fail(err, HANGAR_E_INVALID, "an empty path");
         return put_text(field, text, err);
     case HG_SETTING_SECRET: return put_text(field, text, err);
+    case HG_SETTING_TEXT:
+        if (text.len <= HG_CONFIG_TEXT) return put_text(field, text, err);
+        return hg_fail(err, HANGAR_E_INVALID, "a text of more than %d bytes", HG_CONFIG_TEXT);
+    case HG_SETTING_TEXTS: return split_texts(s, row, text, err);
+    case HG_SETTING_MAP:
+    case HG_SETTING_LIST: return HANGAR_OK; /* only the file can say those: file.c */
     case HG_SETTING_URL: return set_url(field, text, shown, err);
     case HG_SETTING_BOOL:
         if (read_bool(text, field)) return HANGAR_OK;

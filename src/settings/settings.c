@@ -5,6 +5,9 @@
 #include "base/buf.h"
 #include "base/fsx.h"
 
+#include <stdarg.h>
+#include <stdio.h>
+
 #define TOKEN_MAX ((size_t)64 << 10)
 
 /* ---- the struct ---- */
@@ -19,7 +22,8 @@ hangar_code hg_loaded_new(hg_loaded **out, hangar_err *err)
     for (size_t i = 0; code == HANGAR_OK && i < HG_SETTING_COUNT; i++) {
         const hg_setting *row = &hg_setting_rows[i];
         HG_AUTO(hg_auto_free) char *path = NULL;
-        if (row->type == HG_SETTING_PATH) code = hg_place_default(row->def, &path, err);
+        if (row->type == HG_SETTING_PATH && row->def[0])
+            code = hg_place_default(row->def, l->s.home, &path, err);
         if (code == HANGAR_OK) code = hg_setting_set(&l->s, row, hg_str_of(path ? path : row->def), err);
     }
     if (code == HANGAR_OK) *out = l;
@@ -30,6 +34,7 @@ hangar_code hg_loaded_new(hg_loaded **out, hangar_err *err)
 void hg_settings_free(hg_settings *s)
 {
     if (!s) return;
+    hg_loaded *l = (hg_loaded *)s;
     for (size_t i = 0; i < HG_SETTING_COUNT; i++) {
         char **text = (char **)((char *)s + hg_setting_rows[i].at);
         switch (hg_setting_rows[i].type) {
@@ -39,13 +44,19 @@ void hg_settings_free(hg_settings *s)
             break;
         case HG_SETTING_PATH:
         case HG_SETTING_URL:
+        case HG_SETTING_TEXT:
         case HG_SETTING_CHOICE: free(*text); break;
+        case HG_SETTING_TEXTS: hg_setting_free_texts(*(char ***)text); break;
+        case HG_SETTING_MAP:
+        case HG_SETTING_LIST: hg_json_free(*(hg_json **)text); break;
         default: break;
         }
     }
     free(s->file);
     free(s->token_problem);
-    free((hg_loaded *)s);
+    for (size_t i = 0; i < l->lines_len; i++) free(l->lines[i].path);
+    free(l->lines);
+    free(l);
 }
 
 /* ---- the environment ---- */
@@ -220,6 +231,45 @@ static hangar_code read_options(hg_loaded *l, const hangar_options *o, hangar_er
     return HANGAR_OK;
 }
 
+/* The paths that lie below hangar's own folder by default, now that it is known where that is. */
+static hangar_code place_below_home(hg_loaded *l, hangar_err *err)
+{
+    hangar_code code = HANGAR_OK;
+    for (size_t i = 0; code == HANGAR_OK && i < HG_SETTING_COUNT; i++) {
+        const hg_setting *row = &hg_setting_rows[i];
+        if (row->type != HG_SETTING_PATH || l->source[i] != HG_SOURCE_DEFAULT || !row->def[0]) continue;
+        HG_AUTO(hg_auto_free) char *path = NULL;
+        if (hg_str_starts(hg_str_of(row->def), HG_STR("$HANGAR_HOME/")))
+            code = hg_place_default(row->def, l->s.home, &path, err);
+        if (path) code = hg_setting_set(&l->s, row, hg_str_of(path), err);
+    }
+    return code;
+}
+
+unsigned long hg_settings_line(const hg_settings *s, const char *key, ...)
+{
+    const hg_loaded *l = (const hg_loaded *)s;
+    char path[HG_CONFIG_DEPTH * (HG_CONFIG_KEY + 24)];
+    size_t len = 0;
+    unsigned long line = 0;
+    va_list more;
+    va_start(more, key);
+    for (const char *part = key; part; part = va_arg(more, const char *)) {
+        int n = snprintf(path + len, sizeof path - len, "%s%s", len ? "\n" : "", part);
+        if (n < 0 || (size_t)n >= sizeof path - len) break;
+        len += (size_t)n;
+        size_t low = 0, high = l->lines_len;
+        while (low < high) {
+            size_t mid = low + (high - low) / 2;
+            if (strcmp(l->lines[mid].path, path) < 0) low = mid + 1;
+            else high = mid;
+        }
+        if (low < l->lines_len && hg_streq(l->lines[low].path, path)) line = l->lines[low].line;
+    }
+    va_end(more);
+    return line;
+}
+
 hangar_code hg_settings_load(const hangar_options *options, hg_settings **out, hangar_err *err)
 {
     hangar_options whole;
@@ -230,6 +280,7 @@ hangar_code hg_settings_load(const hangar_options *options, hg_settings **out, h
     code = read_file(l, whole.config, err);
     if (code == HANGAR_OK) code = read_environment(l, err);
     if (code == HANGAR_OK) code = read_options(l, &whole, err);
+    if (code == HANGAR_OK) code = place_below_home(l, err);
     if (code == HANGAR_OK) code = find_token(l, whole.token, err);
     if (code == HANGAR_OK) *out = &l->s;
     else hg_settings_free(&l->s);

@@ -9,6 +9,7 @@
 #define HG_SETTINGS_SETTINGS_H
 
 #include "base/err.h"
+#include "base/json.h"
 #include "hangar/hangar.h"
 
 #include <stdbool.h>
@@ -45,11 +46,44 @@ typedef struct hg_settings {
     int64_t threads;     /* per runner; 0 = the usable cores */
     double load_timeout; /* seconds a runner may take to load; default 180 */
     double step_timeout; /* seconds a runner may go without progress; default 120 */
+    /* models */
+    char **models_preload; /* what `hangar serve` loads first; NULL-terminated, never NULL */
+    hg_json *models_list;  /* a map of maps, as written (manager/catalog.h reads it); NULL = none */
+    hg_json *programs;     /* a list, as written, every value a text (`hangar up` reads it); NULL = none */
+    /* serve */
+    char *serve_listen;      /* ADDRESS:PORT; "" = none */
+    char *serve_socket;      /* the unix socket */
+    char *serve_status_file; /* "" = none is written */
+    double serve_keep_alive; /* seconds idle until a model leaves the memory; 0 = at once, negative = never */
+    uint64_t serve_memory;   /* bytes for all models together; 0 = as the machine has */
+    int64_t serve_queue;     /* requests that may wait for one model */
+    double serve_queue_timeout; /* seconds one may wait */
+    double
+        serve_probe_interval;   /* seconds between two proofs that an idle model answers; 0 = none are made */
+    double serve_probe_timeout; /* seconds that a proof may take */
+    double serve_deadline;      /* seconds for a whole answer, all of its chain; 0 = no limit */
+    uint64_t serve_max_body;    /* bytes of a request's JSON */
+    uint64_t serve_max_upload;  /* bytes of an uploaded file */
+    int64_t serve_max_connections;
+    double serve_slow_timeout;    /* seconds that a client may take to send its request, or stop reading */
+    char **serve_cors;            /* origins that browsers may call from; NULL-terminated, never NULL */
+    double serve_restart_backoff; /* seconds before the first restart of a runner that failed; doubles */
+    int64_t serve_restart_limit;  /* failures in a row after which it is left alone; 0 = at the first */
+    int64_t serve_retries;        /* further tries of a cloud request that may be tried again */
+    int64_t serve_breaker_failures;
+    double serve_breaker_cooldown; /* seconds until a target whose breaker opened is tried again */
+    double serve_first_timeout;    /* seconds to the first byte of an answer */
+    double serve_stall_timeout;    /* seconds without a further byte */
 } hg_settings;
 
 /* Reads everything. options may be NULL. */
 hangar_code hg_settings_load(const hangar_options *options, hg_settings **out, hangar_err *err);
 void hg_settings_free(hg_settings *s);
+/*
+ * The line, counted from 1, where a member of models_list or programs stands: hg_settings_line(s, "models.list", "NAME", "ref", NULL);
+ * items of lists are "0", "1", ... The nearest thing around it when it is not there; 0 when that is not either.
+ */
+unsigned long hg_settings_line(const hg_settings *s, const char *key, ...) __attribute__((sentinel));
 /* The documents behind hangar_config_show and hangar_config_check. */
 hangar_code hg_settings_show(const hg_settings *s, char **out_json, hangar_err *err);
 hangar_code hg_settings_check(const char *file, char **out_json, hangar_err *err);

@@ -7,6 +7,16 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* Maps and lists, and where their members stand. */
+static void check_trees(const hg_loaded *l)
+{
+    for (size_t i = 0; i < l->lines_len; i++)
+        if (l->lines[i].line == 0 || (i && strcmp(l->lines[i - 1].path, l->lines[i].path) > 0))
+            __builtin_trap();
+    if (l->s.models_list && !hg_json_is_object(hg_json_root(l->s.models_list))) __builtin_trap();
+    if (l->s.programs && !hg_json_is_array(hg_json_root(l->s.programs))) __builtin_trap();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     hg_loaded *l = NULL;
@@ -25,6 +35,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (s->range_size < 1 << 20 || s->stall_timeout < 0.1 || !(s->timeout >= 0)) __builtin_trap();
     if (s->cache[0] != '/' || s->home[0] != '/' || strncmp(s->endpoint, "http", 4) != 0 || s->token[0])
         __builtin_trap();
+    check_trees(l);
     if (hg_settings_show(s, &json, NULL) != HANGAR_OK) __builtin_trap();
     free(json);
     free(problems.items);

@@ -164,6 +164,111 @@ static void test_file(void **state)
     hg_settings_free(s);
 }
 
+static void expect_texts(char **got, const char *const *want)
+{
+    size_t i = 0;
+    for (; got[i] && want[i]; i++) assert_string_equal(got[i], want[i]);
+    assert_null(got[i]);
+    assert_null(want[i]);
+}
+
+static void test_serve(void **state)
+{
+    (void)state;
+    hg_settings *s = load(NULL);
+    assert_string_equal(s->serve_listen, "127.0.0.1:4264");
+    expect_path(s->serve_socket, "user/.local/share/hangar/hangar.sock");
+    assert_string_equal(s->serve_status_file, "");
+    assert_true(s->serve_keep_alive == 300 && s->serve_first_timeout == 60);
+    assert_int_equal(s->serve_max_body, 16 << 20);
+    expect_texts(s->serve_cors, (const char *const[]){NULL});
+    expect_texts(s->models_preload, (const char *const[]){NULL});
+    assert_null(s->models_list);
+    assert_null(s->programs);
+    hg_settings_free(s);
+
+    put("conf/s.yaml", "home: data\n"
+                       "serve:\n"
+                       "  listen: \"\"\n"
+                       "  status_file: run/status.json\n"
+                       "  keep_alive: never\n"
+                       "  cors: https://a.example, , https://b.example\n"
+                       "models: {preload: [a/b, 'c, d', \"5\"]}\n");
+    setenv("HANGAR_CONFIG", "conf/s.yaml", 1);
+    s = load(NULL);
+    assert_string_equal(s->serve_listen, "");
+    expect_path(s->serve_socket, "conf/data/hangar.sock"); /* beside the home, wherever that comes from */
+    expect_path(s->serve_status_file, "conf/run/status.json");
+    assert_true(s->serve_keep_alive == -1);
+    expect_texts(s->serve_cors, (const char *const[]){"https://a.example", "https://b.example", NULL});
+    expect_texts(s->models_preload, (const char *const[]){"a/b", "c, d", "5", NULL});
+    hg_settings_free(s);
+    setenv("HANGAR_LISTEN", "127.0.0.1:1", 1);
+    setenv("HANGAR_SOCKET", "x.sock", 1);
+    s = load(&(hangar_options){.size = sizeof(hangar_options), .home = "/other"});
+    assert_string_equal(s->serve_listen, "127.0.0.1:1");
+    expect_path(s->serve_socket, "x.sock");
+    hg_settings_free(s);
+    unsetenv("HANGAR_SOCKET");
+    s = load(&(hangar_options){.size = sizeof(hangar_options), .home = "/other"});
+    assert_string_equal(s->serve_socket, "/other/hangar.sock");
+    hg_settings_free(s);
+}
+
+static void test_trees(void **state)
+{
+    (void)state;
+    put("t.yaml", "models:\n"
+                  "  list:\n"
+                  "    claude-3.7-sonnet:\n"
+                  "      context_length: 4096\n"
+                  "      local_only: true\n"
+                  "      ref: '12'\n"
+                  "      memory_limit: 4GiB\n"
+                  "      fallback:\n"
+                  "        - a/b\n"
+                  "        - c:latest\n"
+                  "      extra: {top: [0.10, -3, {x: ~}], word: yes, odd: 010}\n"
+                  "programs:\n"
+                  "  - name: api\n"
+                  "    command: [run, 010, true, 1.50]\n"
+                  "    env: {PORT: 80, EMPTY: \"\"}\n");
+    setenv("HANGAR_CONFIG", "t.yaml", 1);
+    hg_settings *s = load(NULL);
+    char *text = hg_json_print(hg_json_root(s->models_list), false);
+    assert_string_equal(text,
+                        "{\"claude-3.7-sonnet\":{\"context_length\":4096,\"local_only\":true,\"ref\":\"12\","
+                        "\"memory_limit\":\"4GiB\",\"fallback\":[\"a/b\",\"c:latest\"],"
+                        "\"extra\":{\"top\":[0.1,-3,{\"x\":null}],\"word\":\"yes\",\"odd\":\"010\"}}}");
+    free(text);
+    text = hg_json_print(hg_json_root(s->programs), false);
+    assert_string_equal(text, "[{\"name\":\"api\",\"command\":[\"run\",\"010\",\"true\",\"1.50\"],"
+                              "\"env\":{\"PORT\":\"80\",\"EMPTY\":\"\"}}]");
+    free(text);
+    assert_int_equal(hg_settings_line(s, "models.list", "claude-3.7-sonnet", "ref", NULL), 6);
+    assert_int_equal(hg_settings_line(s, "models.list", "claude-3.7-sonnet", "fallback", "1", NULL), 10);
+    assert_int_equal(hg_settings_line(s, "models.list", "claude-3.7-sonnet", "none", NULL), 3);
+    assert_int_equal(hg_settings_line(s, "models.list", "none", "ref", NULL), 0);
+    assert_int_equal(hg_settings_line(s, "programs", "0", "env", "PORT", NULL), 15);
+    hg_settings_free(s);
+
+    /* More of it than anybody writes by hand. */
+    hg_buf b;
+    hg_buf_init(&b, HG_CONFIG_BYTES);
+    hg_buf_puts(&b, "models:\n  list:\n");
+    for (int i = 0; i < HG_CONFIG_MEMBERS + 1; i++) hg_buf_printf(&b, "    k%d: 1\n", i);
+    put("t.yaml", b.data);
+    assert_int_equal(load_error(NULL, "t.yaml: line 16387, column 5: models.list: more than 16384"),
+                     HANGAR_E_INVALID);
+    hg_buf_reset(&b);
+    hg_buf_puts(&b, "models:\n  preload:\n");
+    for (int i = 0; i < HG_CONFIG_TEXTS + 1; i++) hg_buf_puts(&b, "    - k\n");
+    put("t.yaml", b.data);
+    assert_int_equal(load_error(NULL, "line 3, column 5: models.preload: more than 256 texts"),
+                     HANGAR_E_INVALID);
+    hg_buf_deinit(&b);
+}
+
 static void test_which_file(void **state)
 {
     (void)state;
@@ -413,6 +518,27 @@ static const mistake mistakes[] = {
     {"home: x\n y: z", 2, 3, "", "not YAML"},
     {"home: \"x", 1, 9, "", "not YAML"},
     {"models: {", 2, 1, "", "not YAML"},
+    {"serve: {keep_alive: ever}", 1, 21, "serve.keep_alive", "not a duration"},
+    {"serve: {queue_timeout: never}", 1, 24, "serve.queue_timeout", "not a duration"},
+    {"serve: {listen: [a]}", 1, 17, "serve.listen", "a list is not wanted"},
+    {"serve: {cors: {a: b}}", 1, 15, "serve.cors", "a value is wanted"},
+    {"serve: {cors: [a, [b]]}", 1, 19, "serve.cors", "a list is not wanted"},
+    {"serve: {cors: [a, {b: c}]}", 1, 19, "serve.cors", "a text is wanted"},
+    {"serve: {cors: [a, ~]}", 1, 19, "serve.cors", "a text is wanted"},
+    {"serve: {cors: [\"a\\0\"]}", 1, 16, "serve.cors", "NUL"},
+    {"serve: {cors: &x [a]}", 1, 15, "serve.cors", "anchors"},
+    {"serve: {cors: [a]}\nmodels: {preload: [b], preload: [c]}", 2, 24, "models.preload", "there twice"},
+    {"models: {list: [a]}", 1, 16, "models.list", "a map is wanted"},
+    {"models: {list: a}", 1, 16, "models.list", "a map is wanted"},
+    {"programs: {a: b}", 1, 11, "programs", "a list is wanted"},
+    {"models: {list: {a: {b: c, d: 1, b: 2}}}", 1, 33, "models.list.a.b", "there twice, first in line 1"},
+    {"models: {list: {a: *b}}", 1, 20, "models.list", "aliases"},
+    {"models: {list: {a: !!int 3}}", 1, 20, "models.list", "tags"},
+    {"models: {list: {[a]: b}}", 1, 17, "models.list", "a list is not wanted"},
+    {"models: {list: {{a: b}: b}}", 1, 17, "models.list", "plain word"},
+    {"models: {list: {\"a\\nb\": b}}", 1, 17, "models.list", "plain word"},
+    {"models: {list: {\"\": b}}", 1, 17, "models.list", "1 to 128 bytes"},
+    {"models: {list: {a: {b: [[[[[[[[[[[[[[c]]]]]]]]]]]]]]}}}", 1, 37, "", "nested deeper"},
     {"\thome: x", 1, 1, "", "not YAML"},
     {"home: \xff", 1, 1, "", "not YAML"},
     {"home: \x01", 1, 1, "", "not YAML"},
@@ -569,6 +695,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_defaults, clean),   cmocka_unit_test_setup(test_file, clean),
+        cmocka_unit_test_setup(test_serve, clean),      cmocka_unit_test_setup(test_trees, clean),
         cmocka_unit_test_setup(test_which_file, clean), cmocka_unit_test_setup(test_environment, clean),
         cmocka_unit_test_setup(test_expansion, clean),  cmocka_unit_test_setup(test_token, clean),
         cmocka_unit_test_setup(test_mistakes, clean),   cmocka_unit_test_setup(test_many_mistakes, clean),
