@@ -5,10 +5,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -193,54 +191,11 @@ static size_t keep_escapes(void *cls, struct MHD_Connection *connection, char *t
 
 /* ---- start and stop ---- */
 
-typedef struct listen_at {
-    struct sockaddr_storage addr;
-    socklen_t len;
-    bool loopback;
-} listen_at;
-
-/* "ADDR:PORT", "[ADDR]:PORT" or "localhost:PORT". */
-static hangar_code parse_listen(const char *text, listen_at *out, hangar_err *err)
-{
-    char host[64];
-    uint64_t port;
-    const char *colon = strrchr(text, ':');
-    size_t len = colon ? (size_t)(colon - text) : 0;
-    if (!colon || len >= sizeof host || !hg_u64_parse(hg_str_of(colon + 1), &port) || port > 65535)
-        return hg_fail(err, HANGAR_E_USAGE, "%s is not ADDRESS:PORT", text);
-    memcpy(host, text, len);
-    host[len] = '\0';
-    if (!strcmp(host, "localhost")) strcpy(host, "127.0.0.1");
-    memset(out, 0, sizeof *out);
-    struct sockaddr_in *v4 = (struct sockaddr_in *)&out->addr;
-    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&out->addr;
-    size_t end = strlen(host);
-    if (inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
-        v4->sin_family = AF_INET;
-        v4->sin_port = htons((uint16_t)port);
-        out->len = sizeof *v4;
-        out->loopback = ntohl(v4->sin_addr.s_addr) >> 24 == 127;
-        return HANGAR_OK;
-    }
-    if (end > 2 && host[0] == '[' && host[end - 1] == ']') {
-        host[end - 1] = '\0';
-        if (inet_pton(AF_INET6, host + 1, &v6->sin6_addr) == 1) {
-            v6->sin6_family = AF_INET6;
-            v6->sin6_port = htons((uint16_t)port);
-            out->len = sizeof *v6;
-            out->loopback = IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
-            return HANGAR_OK;
-        }
-    }
-    return hg_fail(err, HANGAR_E_USAGE, "%s: give an address in digits, as 127.0.0.1:4711", text);
-}
-
 /* The listening socket, its port and the mirror's address. */
 static hangar_code open_socket(hangar_mirror *m, const char *text, hangar_err *err)
 {
-    listen_at at;
-    char host[INET6_ADDRSTRLEN] = "";
-    hangar_code code = parse_listen(text, &at, err);
+    hg_listen at;
+    hangar_code code = hg_listen_parse(text, &at, err);
     if (code != HANGAR_OK) return code;
     m->loopback = at.loopback;
     if (!at.loopback && !m->token)
@@ -248,24 +203,10 @@ static hangar_code open_socket(hangar_mirror *m, const char *text, hangar_err *e
             err, HANGAR_E_USAGE,
             "%s can be reached from other machines; without a token a mirror listens on 127.0.0.1 only",
             text);
-    bool v6 = at.addr.ss_family == AF_INET6;
-    m->socket = socket(at.addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (m->socket < 0) return hg_fail_errno(err, errno, "opening a socket");
-    setsockopt(m->socket, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
-    if (bind(m->socket, (struct sockaddr *)&at.addr, at.len) != 0 || listen(m->socket, SOMAXCONN) != 0) {
-        if (errno == EADDRINUSE) return hg_fail(err, HANGAR_E_BUSY, "%s is in use", text);
-        return hg_fail_errno(err, errno, "listening on %s", text);
-    }
-    at.len = sizeof at.addr;
-    if (getsockname(m->socket, (struct sockaddr *)&at.addr, &at.len) != 0)
-        return hg_fail_errno(err, errno, "listening on %s", text);
-    const struct sockaddr_in *v4 = (struct sockaddr_in *)&at.addr;
-    const struct sockaddr_in6 *six = (struct sockaddr_in6 *)&at.addr;
-    m->port = ntohs(v6 ? six->sin6_port : v4->sin_port);
-    inet_ntop(at.addr.ss_family, v6 ? (const void *)&six->sin6_addr : (const void *)&v4->sin_addr, host,
-              sizeof host);
-    m->url = hg_format(v6 ? "http://[%s]:%u" : "http://%s:%u", host, m->port);
-    return m->url ? HANGAR_OK : hg_fail_memory(err);
+    code = hg_listen_open(&at, &m->socket, err);
+    m->port = at.port;
+    if (code == HANGAR_OK && !(m->url = hg_format("http://%s", at.host))) code = hg_fail_memory(err);
+    return code;
 }
 
 /* A token must be something that a header can carry. */

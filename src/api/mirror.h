@@ -3,7 +3,7 @@
  * The mirror from inside. A request runs through four files:
  *
  *   mirror.c        the server, its threads, who may ask (Host, token), the route table
- *   mirror_http.c   pure reading of hostile text: targets, ranges, entity tags, signatures
+ *   mirror_http.c   pure reading of hostile text: ranges, entity tags (target.c and access.c are shared with the daemon)
  *   mirror_repo.c   a folder as a revision: walk, digests, commit; nothing of HTTP
  *   mirror_work.c   which revisions are known, who waits for one, the threads that hash
  *   mirror_api.c    answers in JSON            mirror_file.c   answers with a file's bytes
@@ -18,7 +18,9 @@
 #ifndef HG_API_MIRROR_H
 #define HG_API_MIRROR_H
 
-#include "base/buf.h"
+#include "api/access.h"
+#include "api/listen.h"
+#include "api/target.h"
 #include "base/hash.h"
 #include "base/json.h"
 #include "hangar/mirror.h"
@@ -34,7 +36,7 @@
 #define HG_MIRROR_WORKERS      2             /* that walk and hash                                        */
 #define HG_MIRROR_IDLE_SECONDS 60u           /* without a byte, then the connection is closed             */
 #define HG_MIRROR_HEADER_BYTES (32 * HG_KIB) /* of one request with all its headers, else 431             */
-#define HG_MIRROR_TARGET_BYTES (8 * HG_KIB)  /* of path and query, else 414                               */
+#define HG_MIRROR_TARGET_BYTES HG_TARGET_BYTES
 #define HG_MIRROR_BODY_BYTES   (2 * HG_MIB)  /* of a POST, else 413                                       */
 #define HG_MIRROR_PATHS        2000u         /* in one question for paths, else 400                       */
 #define HG_MIRROR_FILES        100000u       /* in one revision, else 503                                 */
@@ -48,37 +50,6 @@
 
 /* ---- mirror_http.c ---- */
 
-#define HG_TARGET_SEGMENTS 48
-#define HG_TARGET_PARAMS   64
-
-/* What a request asks for: the path cut at its slashes and the query, each part percent-decoded once. */
-typedef struct hg_target {
-    char *text; /* holds all that the rest points into, each part NUL-terminated */
-    hg_str seg[HG_TARGET_SEGMENTS];
-    size_t seg_count;
-    hg_str key[HG_TARGET_PARAMS];
-    hg_str value[HG_TARGET_PARAMS];
-    size_t param_count;
-} hg_target;
-
-/* INVALID for a target that does not begin with a slash, has a broken escape, a NUL, or too many parts. */
-hangar_code hg_target_parse(hg_str raw, hg_target *out, hangar_err *err);
-void hg_target_deinit(hg_target *t);
-/* The first value of a key (empty when missing); hg_target_has tells whether it is there. */
-hg_str hg_target_param(const hg_target *t, const char *key);
-bool hg_target_has(const hg_target *t, const char *key);
-/* "true", "1" or an empty value ("?recursive"). */
-bool hg_target_flag(const hg_target *t, const char *key);
-/* Matches "api/models/:/:/tree/:/" + "*" (any rest, also none): ':' is one segment, a word itself. *out_rest is the index where the
- * rest begins. */
-bool hg_target_match(const hg_target *t, const char *pattern, size_t *out_rest);
-/* Segments from `first` on, joined by slashes, into `out`. */
-void hg_target_join(const hg_target *t, size_t first, hg_buf *out);
-
-/* Decodes %XX (and + as a space, when asked for) from s to *at, which has room for s.len + 1, ends it with NUL and moves *at behind that. False
- * for a malformed escape or a NUL. */
-bool hg_url_decode(hg_str s, bool plus, char **at, hg_str *out);
-
 typedef enum hg_range_kind { HG_RANGE_NONE, HG_RANGE_PART, HG_RANGE_BAD } hg_range_kind;
 /* A Range header against a size: PART gives first and length; BAD = cannot be satisfied (416); NONE = answer the whole (no
  * header, several ranges, another unit, malformed, an empty file). */
@@ -86,17 +57,8 @@ hg_range_kind hg_range_parse(const char *header, uint64_t size, uint64_t *out_fi
 /* A list of entity tags ("*", W/"a", "b") names `tag`; `weak` lets W/ match. NULL header = false. */
 bool hg_etag_listed(const char *header, const char *tag, bool weak);
 
-/* HMAC-SHA-256 as 64 hex digits. */
-hangar_code hg_hmac(const uint8_t *key, size_t key_len, hg_str text, char out[65], hangar_err *err);
-/* Equal, in a time that depends on the lengths only. */
-bool hg_equal_secret(hg_str a, hg_str b);
-
 /* A repository's owner or name as the Hub allows it. */
 bool hg_repo_word(hg_str s);
-/* A Host header that names this machine's loopback (127.0.0.1, localhost, [::1]) and `port`. */
-bool hg_host_local(const char *host, unsigned port);
-/* A Host header of plain characters (name, address, port), at most 255 bytes. */
-bool hg_host_plain(const char *host);
 
 /* ---- mirror_repo.c ---- */
 
