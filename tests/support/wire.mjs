@@ -1,19 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // A runner spoken to directly: frames over descriptor 3, as src/engine/wire.h has them.
 import { spawn } from 'node:child_process';
+import { TYPES, frame } from './frames.mjs';
 
-export const TYPES = { HELLO: 1, LOAD: 2, READY: 3, CALL: 4, PIECE: 5, DONE: 6, FAIL: 7, CANCEL: 8, TICK: 9 };
+export { TYPES, frame };
 const NAMES = Object.fromEntries(Object.entries(TYPES).map(([name, number]) => [number, name]));
-
-export function frame(type, json = null, bin = Buffer.alloc(0)) {
-  const text = Buffer.from(json === null ? '' : JSON.stringify(json));
-  const header = Buffer.alloc(16);
-  header.writeUInt32LE(0x31574748, 0);
-  header.writeUInt16LE(TYPES[type], 4);
-  header.writeUInt32LE(text.length, 8);
-  header.writeUInt32LE(bin.length, 12);
-  return Buffer.concat([header, text, bin]);
-}
 
 export class Runner {
   static #all = [];
