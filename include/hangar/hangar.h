@@ -66,6 +66,7 @@ HANGAR_API const char *hangar_version(void);
 #include "hangar/config.h"
 #include "hangar/engine.h"
 #include "hangar/hardware.h"
+#include "hangar/keys.h"
 #include "hangar/mirror.h"
 #include "hangar/model.h"
 #include "hangar/onnx.h"
