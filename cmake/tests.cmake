@@ -3,7 +3,7 @@
 #   tests/unit/<room>/<name>.c     cmocka; links its room and the floors below, so a broken room above is no hindrance
 #   tests/fuzz/<name>.c            replays tests/fuzz/corpus/<name>/ here, fuzzes in the fuzz preset
 #   tests/node/<name>.test.mjs     node:test
-#   tests/support/<name>.c         tool_<name>, a program that node tests drive; links format and base
+#   tests/support/<name>.c         tool_<name>, a program that node tests drive; names its room as a fuzz target does: "tool-room: api"
 #   tests/cli/run                  golden output of the program
 set(isolated ${CMAKE_SOURCE_DIR}/tests/run-in-empty-dir)
 set(environment
@@ -31,8 +31,16 @@ endfunction()
 file(GLOB tools CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/support/*.c)
 foreach(source ${tools})
   get_filename_component(name ${source} NAME_WE)
+  file(STRINGS ${source} line REGEX "tool-room: *[a-z_]+" LIMIT_COUNT 1)
+  set(room format)
+  if(line MATCHES "tool-room: *([a-z_]+)")
+    set(room ${CMAKE_MATCH_1})
+  endif()
+  if(NOT TARGET hg_${room})
+    continue()
+  endif()
   add_executable(tool_${name} ${source})
-  hg_test_program(tool_${name} format)
+  hg_test_program(tool_${name} ${room})
 endforeach()
 
 file(GLOB units CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/tests/unit ${CMAKE_SOURCE_DIR}/tests/unit/*/*.c)

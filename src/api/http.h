@@ -75,7 +75,8 @@ typedef struct hg_server_options {
     uint64_t max_body;       /* bytes of a JSON body */
     uint64_t max_upload;     /* bytes of a file */
     unsigned max_connections;
-    double slow_seconds; /* without a byte from a client that is to send */
+    double slow_seconds;                 /* without a byte from a client that is to send */
+    const hg_endpoint *const *endpoints; /* arrays, NULL-terminated; NULL = hg_endpoints_all() */
 } hg_server_options;
 
 /* Listens. BUSY (address in use), USAGE (not loopback without keys; malformed), DENIED. */

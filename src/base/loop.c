@@ -148,6 +148,16 @@ hangar_code hg_loop_each_turn(hg_loop *loop, hg_loop_fn *fn, void *ctx, hangar_e
     return HANGAR_OK;
 }
 
+void hg_loop_each_turn_end(hg_loop *loop, hg_loop_fn *fn, void *ctx)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < loop->turns; i++)
+        if (loop->each_turn[i].fn != fn || loop->each_turn[i].ctx != ctx)
+            loop->each_turn[n++] = loop->each_turn[i];
+    loop->turns = n;
+    if (n == 0) uv_prepare_stop(&loop->prepare);
+}
+
 /* ---- work ---- */
 
 /* Joins the workers that are through. Holds the mutex, which they have given back for the last time. */

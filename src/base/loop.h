@@ -28,8 +28,10 @@ void hg_loop_stop(hg_loop *loop);
 
 /* Any thread: fn(ctx) on the loop's thread, in the order of posting. NO_MEMORY. */
 hangar_code hg_loop_post(hg_loop *loop, hg_loop_fn *fn, void *ctx, hangar_err *err);
-/* fn(ctx) each time before the loop sleeps: what many callbacks of one turn have left is done once. At most 8; for the loop's life. */
+/* fn(ctx) each time before the loop sleeps: what many callbacks of one turn have left is done once. At most 8. */
 hangar_code hg_loop_each_turn(hg_loop *loop, hg_loop_fn *fn, void *ctx, hangar_err *err);
+/* No more; not from within such a call. */
+void hg_loop_each_turn_end(hg_loop *loop, hg_loop_fn *fn, void *ctx);
 /*
  * work(ctx) on a thread of a bounded set (made when needed, at most HG_LOOP_WORKERS, the rest waits in line), then
  * done(ctx) on the loop's thread. Work may take minutes; a hangar_job in ctx is how it is told to end.
