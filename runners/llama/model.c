@@ -2,8 +2,10 @@
 /* Loading a GGUF model and keeping a context for it. */
 #include "runner.h"
 
+#include "base/clock.h"
 #include "base/fsx.h"
 #include "engine/wire.h"
+#include "format/output.h"
 
 #include <dlfcn.h>
 #include <ggml-backend.h>
@@ -12,6 +14,8 @@
 
 #define ONE_THREAD_BYTES \
     ((uint64_t)32 << 20) /* a model smaller than that is read in a few milliseconds by one */
+
+#define LOOK 0.001 /* seconds */
 
 /* How many processors this process may use. */
 static int32_t usable_threads(void)
@@ -99,11 +103,26 @@ hg_jw *hg_llama_ready(const hg_llama *l)
     return w;
 }
 
-/* Ends a decode when hangar has something to say: during a call that is a cancel, or its end. */
+hangar_code hg_llama_alive(hg_llama *l, size_t done, size_t total, hangar_err *err)
+{
+    char text[64];
+    int len = snprintf(text, sizeof text, "{\"done\":%zu,\"total\":%zu}", done, total);
+    l->spoke = hg_now();
+    return hg_wire_send(l->fd, HG_WIRE_TICK, (hg_str){text, (size_t)len}, NULL, 0, err);
+}
+
+/*
+ * Ends a decode when hangar has something to say: during a call that is a cancel, or its end. llama.cpp asks before each node of the graph,
+ * on the thread that decodes; the socket is looked at once in LOOK seconds, and a sign of life sent once in HG_OUTPUT_SILENCE.
+ */
 static bool abort_decode(void *ctx)
 {
-    const hg_llama *l = ctx;
-    return hg_wire_pending(l->fd);
+    hg_llama *l = ctx;
+    double now = hg_now();
+    if (now - l->looked < LOOK) return false;
+    l->looked = now;
+    if (hg_wire_pending(l->fd)) return true;
+    return now - l->spoke >= HG_OUTPUT_SILENCE && hg_llama_alive(l, 0, 0, NULL) != HANGAR_OK;
 }
 
 hangar_code hg_llama_context(hg_llama *l, int64_t asked, hangar_err *err)

@@ -13,40 +13,73 @@
 
 #define TEXT_MAX ((size_t)48 << 20)
 
-hangar_code hg_ids_add(hg_ids *list, llama_token id, hangar_err *err)
-{
-    if (!hg_grow((void **)&list->ids, &list->cap, list->len + 1, sizeof *list->ids))
-        return hg_fail_memory(err);
-    list->ids[list->len++] = id;
-    return HANGAR_OK;
-}
-
 /* Appends the ids of a text. `begin`: add what the model wants at the start; `marks`: control tokens are read
  * as such. */
-static hangar_code add_text(const struct llama_vocab *vocab, hg_str text, bool begin, bool marks, hg_ids *out,
-                            hangar_err *err)
+static hangar_code add_text(const struct llama_vocab *vocab, hg_str text, bool begin, bool marks,
+                            hg_ids64 *out, hangar_err *err)
 {
     if (text.len > INT32_MAX / 2)
         return hg_fail(err, HANGAR_E_LIMIT, "the prompt is over the limit of %d bytes", INT32_MAX / 2);
     /* At most one id a byte, and what is added around the text. */
     size_t room = text.len + 8;
-    if (!hg_grow((void **)&out->ids, &out->cap, out->len + room, sizeof *out->ids))
+    llama_token few[512];
+    HG_AUTO(hg_auto_free) llama_token *many = room > HG_LEN(few) ? hg_calloc(room, sizeof *many) : NULL;
+    llama_token *ids = room > HG_LEN(few) ? many : few;
+    if (!ids || !hg_grow((void **)&out->ids, &out->cap, out->count + room, sizeof *out->ids))
         return hg_fail_memory(err);
-    int32_t n =
-        llama_tokenize(vocab, text.ptr, (int32_t)text.len, out->ids + out->len, (int32_t)room, begin, marks);
+    int32_t n = llama_tokenize(vocab, text.ptr, (int32_t)text.len, ids, (int32_t)room, begin, marks);
     if (n < 0) return hg_fail(err, HANGAR_E_ENGINE, "the text could not be turned into tokens");
-    out->len += (size_t)n;
+    for (int32_t i = 0; i < n; i++) out->ids[out->count++] = ids[i];
     return HANGAR_OK;
+}
+
+/* ---- the reader ---- */
+
+static hangar_code reader_read(const void *ctx, hg_str text, hg_reading how, hg_ids64 *out, hangar_err *err)
+{
+    const hg_llama *l = ctx;
+    if (text.len == 0) return HANGAR_OK;
+    return add_text(l->vocab, text, how == HG_READ_TEMPLATE && out->count == 0, how == HG_READ_TEMPLATE, out,
+                    err);
+}
+
+static bool reader_control(const void *ctx, int64_t id)
+{
+    const hg_llama *l = ctx;
+    return llama_vocab_is_control(l->vocab, (llama_token)id);
+}
+
+static hangar_code reader_piece(const void *ctx, int64_t id, hg_buf *out, hangar_err *err)
+{
+    const hg_llama *l = ctx;
+    int32_t room = 64;
+    for (int trial = 0; trial < 2; trial++) {
+        char *to = hg_buf_reserve(out, (size_t)room);
+        if (!to) return hg_buf_check(out, err);
+        int32_t n = llama_token_to_piece(l->vocab, (llama_token)id, to, room, 0, false);
+        if (n >= 0) {
+            out->len += (size_t)n;
+            out->data[out->len] = '\0';
+            return HANGAR_OK;
+        }
+        room = -n;
+    }
+    return hg_fail(err, HANGAR_E_ENGINE, "token %lld has no text", (long long)id);
+}
+
+hg_reader hg_llama_reader(const hg_llama *l)
+{
+    return (hg_reader){.ctx = l, .read = reader_read, .control = reader_control, .piece = reader_piece};
 }
 
 /* True when a text, read by itself, holds a mark that the vocabulary knows as a control token. */
 static hangar_code has_marks(const struct llama_vocab *vocab, hg_str text, bool *out, hangar_err *err)
 {
-    hg_ids ids = {0};
+    hg_ids64 ids = {0};
     *out = false;
     hangar_code code = add_text(vocab, text, false, true, &ids, err);
-    for (size_t i = 0; code == HANGAR_OK && i < ids.len && !*out; i++)
-        *out = llama_vocab_is_control(vocab, ids.ids[i]);
+    for (size_t i = 0; code == HANGAR_OK && i < ids.count && !*out; i++)
+        *out = llama_vocab_is_control(vocab, (llama_token)ids.ids[i]);
     free(ids.ids);
     return code;
 }
@@ -96,7 +129,8 @@ static hangar_code apply_outline(const char *tmpl, const struct llama_chat_messa
 
 /* Ids of an outline: what stands between the places is the template's, the places are the messages. */
 static hangar_code add_outline(const struct llama_vocab *vocab, hg_str outline,
-                               const struct llama_chat_message *chat, size_t n, hg_ids *out, hangar_err *err)
+                               const struct llama_chat_message *chat, size_t n, hg_ids64 *out,
+                               hangar_err *err)
 {
     bool begin = true;
     hg_str head;
@@ -138,7 +172,7 @@ static hangar_code read_messages(const hg_jval *list, struct llama_chat_message 
 }
 
 /* A conversation by the model's template. */
-static hangar_code chat_prompt(const hg_llama *l, const hg_jval *messages, hg_ids *out, hangar_err *err)
+static hangar_code chat_prompt(const hg_llama *l, const hg_jval *messages, hg_ids64 *out, hangar_err *err)
 {
     const char *tmpl = llama_model_chat_template(l->model, NULL);
     if (!tmpl)
@@ -165,10 +199,10 @@ static hangar_code chat_prompt(const hg_llama *l, const hg_jval *messages, hg_id
     return code;
 }
 
-hangar_code hg_llama_prompt(const hg_llama *l, const hg_generate_call *call, hg_ids *out, hangar_err *err)
+hangar_code hg_llama_prompt(const hg_llama *l, const hg_generate_call *call, hg_ids64 *out, hangar_err *err)
 {
     hangar_code code = call->prompt ? add_text(l->vocab, hg_str_of(call->prompt), true, true, out, err)
                                     : chat_prompt(l, call->messages, out, err);
-    if (code == HANGAR_OK && out->len == 0) code = hg_fail(err, HANGAR_E_USAGE, "the prompt is empty");
+    if (code == HANGAR_OK && out->count == 0) code = hg_fail(err, HANGAR_E_USAGE, "the prompt is empty");
     return code;
 }

@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "format/generate.h"
+#include "format/reader.h"
 
 #include <llama.h>
 #include <stdbool.h>
@@ -27,14 +28,9 @@ typedef struct hg_llama {
     int32_t threads;
     llama_token *seen; /* what the context holds, seen_len tokens */
     size_t seen_len, seen_cap;
+    double looked,
+        spoke; /* when the socket was looked at last in the midst of a decode, and when a frame went out */
 } hg_llama;
-
-/* A growing list of token ids. Zero-initialise; free ids. */
-typedef struct hg_ids {
-    llama_token *ids;
-    size_t len, cap;
-} hg_ids;
-hangar_code hg_ids_add(hg_ids *list, llama_token id, hangar_err *err);
 
 /* model.c: loads the engine's backends (one library per kind of processor or device), which lie beside its own library. Once, first. */
 void hg_llama_backends(void);
@@ -46,10 +42,14 @@ hg_jw *hg_llama_ready(const hg_llama *l);
 /* A context of at least the asked length (0 = the default); keeps the one there is when it is just as long.
  */
 hangar_code hg_llama_context(hg_llama *l, int64_t asked, hangar_err *err);
+/* A TICK; total 0 = only a sign of life. */
+hangar_code hg_llama_alive(hg_llama *l, size_t done, size_t total, hangar_err *err);
 
-/* prompt.c: the conversation as token ids, by the model's own chat template; text of a person never becomes a
+/* prompt.c: how the model's tokenizer reads and writes; l must outlive it. */
+hg_reader hg_llama_reader(const hg_llama *l);
+/* The conversation as token ids, by the model's own chat template; text of a person never becomes a
  * control token. */
-hangar_code hg_llama_prompt(const hg_llama *l, const hg_generate_call *call, hg_ids *out, hangar_err *err);
+hangar_code hg_llama_prompt(const hg_llama *l, const hg_generate_call *call, hg_ids64 *out, hangar_err *err);
 
 /* sample.c: the chain of samplers (free with llama_sampler_free). */
 hangar_code hg_llama_sampler(const hg_llama *l, const hg_generate_call *call, struct llama_sampler **out,

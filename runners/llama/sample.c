@@ -19,11 +19,12 @@ static hangar_code chain_add(struct llama_sampler *chain, struct llama_sampler *
 static hangar_code add_grammar(const hg_llama *l, const hg_generate_call *call, struct llama_sampler *chain,
                                hangar_err *err)
 {
-    if (!call->grammar && !call->json_schema) return HANGAR_OK;
+    const char *schema = call->json ? "{\"type\":\"object\"}" : call->json_schema;
+    if (!call->grammar && !schema) return HANGAR_OK;
     hg_buf text;
     hg_buf_init(&text, GRAMMAR_MAX);
     hangar_code code = HANGAR_OK;
-    if (call->json_schema) code = hg_schema_grammar(call->json_schema, &text, err);
+    if (schema) code = hg_schema_grammar(schema, &text, err);
     else hg_buf_puts(&text, call->grammar);
     if (code == HANGAR_OK) code = hg_buf_check(&text, err);
     if (code == HANGAR_OK)
@@ -40,12 +41,14 @@ hangar_code hg_llama_sampler(const hg_llama *l, const hg_generate_call *call, st
     if (!chain) return hg_fail_memory(err);
     static const char no_room[] = "the engine refuses a sampler";
     hangar_code code = add_grammar(l, call, chain, err);
-    if (code == HANGAR_OK && call->repeat_penalty != 1)
-        code =
-            chain_add(chain,
-                      llama_sampler_init_penalties(llama_vocab_n_tokens(l->vocab), HG_GENERATE_PENALTY_WINDOW,
-                                                   (float)call->repeat_penalty, 0, 0),
-                      no_room, err);
+    if (code == HANGAR_OK &&
+        (call->repeat_penalty != 1 || call->presence_penalty != 0 || call->frequency_penalty != 0))
+        code = chain_add(chain,
+                         llama_sampler_init_penalties(llama_vocab_n_tokens(l->vocab),
+                                                      HG_GENERATE_PENALTY_WINDOW, (float)call->repeat_penalty,
+                                                      (float)call->frequency_penalty,
+                                                      (float)call->presence_penalty),
+                         no_room, err);
     if (call->temperature <= 0) {
         if (code == HANGAR_OK) code = chain_add(chain, llama_sampler_init_greedy(), no_room, err);
     } else {

@@ -382,6 +382,12 @@ hangar_code hg_decoder_step(hg_decoder *d, const int64_t *ids, size_t each, cons
     return code;
 }
 
+/* Scores are F32 or F16; another type is the mistake of one_step's caller, which says so. */
+static ONNXTensorElementDataType score_type(const hg_decoder *d)
+{
+    return hg_port_get(&d->graph->outs, "logits")->type == F16 ? F16 : F32;
+}
+
 /* A number of 16 bits (IEEE 754 binary16) as one of 32. */
 static float widen(uint16_t half)
 {
@@ -392,20 +398,38 @@ static float widen(uint16_t half)
     return half & 0x8000 ? -value : value;
 }
 
-hangar_code hg_decoder_feed(hg_decoder *d, const int64_t *ids, size_t count, float **out_row,
-                            size_t *out_vocab, hangar_err *err)
+hangar_code hg_decoder_feed_all(hg_decoder *d, const int64_t *ids, size_t count, hangar_err *err)
 {
     const void *data = NULL;
-    ONNXTensorElementDataType type = hg_port_get(&d->graph->outs, "logits")->type;
-    hangar_code code = one_step(d, ids, count, type == F16 ? F16 : F32, &data, out_vocab, err);
+    size_t vocab = 0;
+    return one_step(d, ids, count, score_type(d), &data, &vocab, err);
+}
+
+hangar_code hg_decoder_row(hg_decoder *d, size_t index, float **out_row, size_t *out_vocab, hangar_err *err)
+{
+    const void *data = NULL;
+    int64_t dims[HG_ONNX_RANK_MAX] = {0};
+    ONNXTensorElementDataType type = score_type(d);
+    if (!d->logits) return hg_fail(err, HANGAR_E_INTERNAL, "no scores are kept");
+    hangar_code code = hg_tensor_view(d->o, d->logits, type, 3, &data, dims, err);
     if (code != HANGAR_OK) return code;
-    size_t vocab = *out_vocab, from = (count - 1) * vocab;
+    if (index >= (uint64_t)dims[1]) return hg_fail(err, HANGAR_E_INTERNAL, "there is no row %zu", index);
+    size_t vocab = (size_t)dims[2], from = index * vocab;
     if (!hg_grow((void **)&d->row, &d->row_cap, vocab, sizeof *d->row)) return hg_fail_memory(err);
     if (type == F32) memcpy(d->row, (const float *)data + from, vocab * sizeof *d->row);
     for (size_t i = 0; type == F16 && i < vocab; i++) d->row[i] = widen(((const uint16_t *)data)[from + i]);
-    hg_value_free(d->o, &d->logits); /* of a long prompt that is much memory */
     *out_row = d->row;
+    *out_vocab = vocab;
     return HANGAR_OK;
+}
+
+hangar_code hg_decoder_feed(hg_decoder *d, const int64_t *ids, size_t count, float **out_row,
+                            size_t *out_vocab, hangar_err *err)
+{
+    hangar_code code = hg_decoder_feed_all(d, ids, count, err);
+    if (code == HANGAR_OK) code = hg_decoder_row(d, count - 1, out_row, out_vocab, err);
+    if (code == HANGAR_OK) hg_value_free(d->o, &d->logits); /* of a long prompt that is much memory */
+    return code;
 }
 
 hangar_code hg_decoder_select(hg_decoder *d, const size_t *from, size_t rows, hangar_err *err)

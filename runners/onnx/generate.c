@@ -8,6 +8,9 @@
  * The prompt goes in by chunks of a fixed size, so that the same call gives the same numbers on a busy machine, and so small that the
  * scores of a chunk, of which only the last row is looked at, stay within LOGITS_MAX. Between two runs of the graph the socket is looked
  * at, and during a run by a thread of its own: anything there ends the call.
+ *
+ * An answer that goes on from a begun text reads that text behind the prompt (format/begun.h). At temperature 0 a decoder alone is asked at
+ * each token of it whether it would have written another.
  */
 #include "runner.h"
 
@@ -26,8 +29,9 @@
 #define CHUNK_MAX  128                  /* tokens of a prompt that are read at once */
 #define CHUNK_MIN  8                    /* however large the vocabulary */
 #define LOGITS_MAX ((uint64_t)64 << 20) /* bytes that the scores of a chunk may take */
-#define SILENCE    5.0                  /* seconds after which a sign of life is sent */
-#define ID_MAX     ((int64_t)1 << 31)
+#define AGAIN \
+    4 /* tokens read at once behind one that was not the tokenizer's; doubled each time it goes well */
+#define ID_MAX ((int64_t)1 << 31)
 
 struct hg_writer {
     const hg_onnx *o;
@@ -43,17 +47,20 @@ typedef struct run {
     hg_onnx *o;
     hg_writer *w;
     hg_generate_call call;
+    hg_reader reader;
     hg_text_stream *stream;
     hg_sampler sampler;
-    hg_tail tail;
+    hg_output answer;
     hg_token_ids prompt;
-    int64_t *made;
-    size_t made_len, made_cap;
+    hg_begun begun;
+    hg_ids64 made; /* the answer's tokens, those of what was begun included */
+    size_t old;    /* how many those are */
     size_t context, reused;
     float *row; /* scores behind the last token; the decoder's */
     size_t vocab;
+    float *work; /* a copy of them that the sampler changes */
+    size_t work_cap;
     const char *finish;
-    double spoke; /* when the last frame went out */
     double prompt_seconds, generate_seconds;
 } run;
 
@@ -120,22 +127,19 @@ static hangar_code send_tick(run *r, size_t done, size_t total, hangar_err *err)
 {
     char text[64];
     int len = snprintf(text, sizeof text, "{\"done\":%zu,\"total\":%zu}", done, total);
-    r->spoke = hg_now();
+    r->answer.spoke = hg_now();
     return hg_wire_send(r->o->fd, HG_WIRE_TICK, (hg_str){text, (size_t)len}, NULL, 0, err);
 }
 
-/* Sends what may go out of the text; a sign of life when there was none for long. */
-static hangar_code send_text(run *r, bool all, hangar_err *err)
+static hangar_code send_piece(void *ctx, hg_jw *doc, hangar_err *err)
 {
-    hg_str ready = hg_tail_ready(&r->tail, all);
-    if (ready.len == 0) return hg_now() - r->spoke > SILENCE ? send_tick(r, 0, 0, err) : HANGAR_OK;
-    hg_jw *w = hg_jw_new();
-    hg_jw_obj(w, NULL);
-    hg_jw_str(w, "text", ready);
-    hg_jw_end(w);
-    r->tail.sent += ready.len;
-    r->spoke = hg_now();
-    return hg_wire_send_doc(r->o->fd, HG_WIRE_PIECE, w, NULL, 0, err);
+    const run *r = ctx;
+    return hg_wire_send_doc(r->o->fd, HG_WIRE_PIECE, doc, NULL, 0, err);
+}
+
+static hangar_code send_alive(void *ctx, hangar_err *err)
+{
+    return send_tick(ctx, 0, 0, err);
 }
 
 /* The DONE document. */
@@ -143,14 +147,15 @@ static hg_jw *done(const run *r)
 {
     hg_jw *w = hg_jw_new();
     hg_jw_obj(w, NULL);
-    hg_jw_str(w, "text", hg_buf_view(&r->tail.text));
+    hg_jw_str(w, "text", hg_tail_new(&r->answer.tail));
     hg_jw_arr(w, "tokens");
-    for (size_t i = 0; i < r->made_len; i++) hg_jw_i64(w, NULL, r->made[i]);
+    for (size_t i = r->old; i < r->made.count; i++) hg_jw_i64(w, NULL, r->made.ids[i]);
     hg_jw_end(w);
     hg_jw_text(w, "finish", r->finish);
     hg_jw_u64(w, "prompt_tokens", r->prompt.count);
     hg_jw_u64(w, "prompt_reused", r->reused);
-    hg_jw_u64(w, "generated_tokens", r->made_len);
+    if (r->call.begun.len > 0) hg_jw_u64(w, "begun_tokens", r->old);
+    hg_jw_u64(w, "generated_tokens", r->made.count - r->old);
     hg_jw_f64(w, "prompt_seconds", r->prompt_seconds);
     hg_jw_f64(w, "generate_seconds", r->generate_seconds);
     hg_jw_bool(w, "cache_in_place", hg_decoder_in_place(r->w->decoder));
@@ -187,15 +192,16 @@ static hangar_code read_context(run *r, hangar_err *err)
                        (long long)trained);
     if (n <= 0) n = trained > 0 && trained < HG_GENERATE_CONTEXT ? trained : HG_GENERATE_CONTEXT;
     r->context = (size_t)n;
-    if (r->prompt.count < r->context) return HANGAR_OK;
+    size_t tokens = r->prompt.count + r->begun.ids.count;
+    if (tokens < r->context) return HANGAR_OK;
     if (trained > 0 && n >= trained)
         return hg_fail(
             err, HANGAR_E_LIMIT,
             "the prompt has %zu tokens, and with its answer this model reads at most %lld; make it shorter",
-            r->prompt.count, (long long)trained);
+            tokens, (long long)trained);
     return hg_fail(err, HANGAR_E_LIMIT,
                    "the prompt has %zu tokens and the context %zu; make it shorter or raise --context-length",
-                   r->prompt.count, r->context);
+                   tokens, r->context);
 }
 
 static hangar_code read_prompt(run *r, const hg_jval *doc, hangar_err *err)
@@ -204,6 +210,7 @@ static hangar_code read_prompt(run *r, const hg_jval *doc, hangar_err *err)
     hangar_code code =
         ids ? read_ids(ids, &r->prompt, err) : hg_text_prompt(r->o->text, &r->call, &r->prompt, err);
     if (code == HANGAR_OK && r->prompt.count == 0) code = hg_fail(err, HANGAR_E_USAGE, "the prompt is empty");
+    if (code == HANGAR_OK) code = hg_begun_init(&r->begun, &r->reader, r->call.begun, err);
     return code == HANGAR_OK ? read_context(r, err) : code;
 }
 
@@ -222,19 +229,25 @@ static hangar_code step_failed(run *r, hangar_code code, hangar_err *err)
     return cut == HANGAR_E_NO_MEMORY ? cut : code;
 }
 
-/* Takes tokens into the cache and remembers them. */
-static hangar_code feed(run *r, const int64_t *ids, size_t n, hangar_err *err)
+/* Takes tokens into the cache and remembers them. all: the scores behind each of them are kept, else the last ones are in the row. */
+static hangar_code feed_how(run *r, const int64_t *ids, size_t n, bool all, hangar_err *err)
 {
     hg_writer *w = r->w;
     hangar_code code = asked_to_end(r, err);
     if (code != HANGAR_OK) return code;
     if (!hg_grow((void **)&w->seen, &w->seen_cap, w->seen_len + n, sizeof *w->seen))
         return hg_fail_memory(err);
-    code = hg_decoder_feed(w->decoder, ids, n, &r->row, &r->vocab, err);
+    code = all ? hg_decoder_feed_all(w->decoder, ids, n, err)
+               : hg_decoder_feed(w->decoder, ids, n, &r->row, &r->vocab, err);
     if (code != HANGAR_OK) return step_failed(r, code, err);
     memcpy(w->seen + w->seen_len, ids, n * sizeof *ids);
     w->seen_len += n;
     return HANGAR_OK;
+}
+
+static hangar_code feed(run *r, const int64_t *ids, size_t n, hangar_err *err)
+{
+    return feed_how(r, ids, n, false, err);
 }
 
 /* Tokens of a prompt that are read at once: few of a large vocabulary. */
@@ -246,22 +259,32 @@ static size_t chunk_of(const hg_graph *g)
     return n < CHUNK_MIN ? CHUNK_MIN : n > CHUNK_MAX ? CHUNK_MAX : (size_t)n;
 }
 
+/* Feeds tokens chunk by chunk, with a sign of life behind each. */
+static hangar_code feed_chunks(run *r, const int64_t *ids, size_t count, size_t done, size_t total,
+                               hangar_err *err)
+{
+    size_t chunk = chunk_of(r->w->graph);
+    hangar_code code = HANGAR_OK;
+    for (size_t at = 0; at < count && code == HANGAR_OK;) {
+        size_t n = count - at < chunk ? count - at : chunk;
+        code = feed(r, ids + at, n, err);
+        at += n;
+        if (code == HANGAR_OK) code = send_tick(r, done + at, total, err);
+    }
+    return code;
+}
+
 /* Feeds what the cache does not hold of a list of tokens; of the last one at least the scores are needed. */
-static hangar_code feed_all(run *r, const int64_t *ids, size_t count, hangar_err *err)
+static hangar_code feed_all(run *r, const int64_t *ids, size_t count, size_t total, hangar_err *err)
 {
     hg_writer *w = r->w;
-    size_t same = 0, chunk = chunk_of(w->graph);
+    size_t same = 0;
     while (same < w->seen_len && same + 1 < count && w->seen[same] == ids[same]) same++;
     hangar_code code = hg_decoder_cut(w->decoder, same, err);
     w->seen_len = hg_decoder_length(w->decoder);
     r->reused = w->seen_len;
-    for (size_t at = r->reused; at < count && code == HANGAR_OK;) {
-        size_t n = count - at < chunk ? count - at : chunk;
-        code = feed(r, ids + at, n, err);
-        at += n;
-        if (code == HANGAR_OK) code = send_tick(r, at, count, err);
-    }
-    return code;
+    return code == HANGAR_OK ? feed_chunks(r, ids + r->reused, count - r->reused, r->reused, total, err)
+                             : code;
 }
 
 /* A decoder reads the tokens that it writes: a prompt with others is one of another model's tokenizer. */
@@ -293,7 +316,9 @@ static hangar_code open_alone(run *r, hangar_err *err)
     }
     r->w = o->writer;
     hangar_code code = check_ids(r, err);
-    return code == HANGAR_OK ? feed_all(r, r->prompt.ids, r->prompt.count, err) : code;
+    return code == HANGAR_OK
+               ? feed_all(r, r->prompt.ids, r->prompt.count, r->prompt.count + r->begun.ids.count, err)
+               : code;
 }
 
 /* The prompt through the encoder: w->hidden and w->mask. */
@@ -354,7 +379,7 @@ static hangar_code open_beside(run *r, hg_graph *encoder, hangar_err *err)
     return feed(r, &o->text->start, 1, err);
 }
 
-/* ---- the answer ---- */
+/* ---- choosing ---- */
 
 static bool is_among(const int64_t *ids, size_t count, int64_t id)
 {
@@ -363,18 +388,103 @@ static bool is_among(const int64_t *ids, size_t count, int64_t id)
     return false;
 }
 
-/* The next token: forced, or by its score. */
+/* A token by the scores of the row, which stay as they are. */
+static hangar_code choose(run *r, int64_t *out, hangar_err *err)
+{
+    const hg_text *t = r->o->text;
+    if (!hg_grow((void **)&r->work, &r->work_cap, r->vocab, sizeof *r->work)) return hg_fail_memory(err);
+    memcpy(r->work, r->row, r->vocab * sizeof *r->work);
+    for (size_t i = 0; t && i < t->never_count; i++)
+        if ((uint64_t)t->never[i] < r->vocab) r->work[t->never[i]] = -INFINITY;
+    return hg_sampler_pick(&r->sampler, r->work, r->vocab, r->made.ids, r->made.count, out, err);
+}
+
+/* The next token: one that runs beyond what was begun, a forced one, or by its score. */
 static hangar_code next_token(run *r, int64_t *out, hangar_err *err)
 {
     const hg_text *t = r->o->text;
-    if (t && t->first >= 0 && r->made_len == 0 && r->w->hidden) {
-        *out = t->first;
-        return HANGAR_OK;
-    }
-    for (size_t i = 0; t && i < t->never_count; i++)
-        if ((uint64_t)t->never[i] < r->vocab) r->row[t->never[i]] = -INFINITY;
-    return hg_sampler_pick(&r->sampler, r->row, r->vocab, r->made, r->made_len, out, err);
+    hangar_code code = HANGAR_OK;
+    if (r->begun.beyond > 0 && r->made.count == r->old) *out = r->begun.last;
+    else if (t && t->first >= 0 && r->made.count == 0 && r->w->hidden) *out = t->first;
+    else code = choose(r, out, err);
+    if (code == HANGAR_OK) code = hg_output_chosen(&r->answer, r->row, r->vocab, *out, err);
+    return code == HANGAR_OK ? hg_ids64_add(&r->made, *out, err) : code;
 }
+
+/* ---- what was begun ---- */
+
+/* The cache goes back to the prompt and the first `at` tokens of what was begun. */
+static hangar_code go_back(run *r, size_t at, hangar_err *err)
+{
+    hg_writer *w = r->w;
+    size_t total = r->prompt.count + at;
+    hangar_code code = hg_decoder_cut(w->decoder, total, err);
+    w->seen_len = hg_decoder_length(w->decoder);
+    if (code != HANGAR_OK || w->seen_len == total) return code;
+    code = feed_chunks(r, r->prompt.ids, r->prompt.count, 0, total, err);
+    return code == HANGAR_OK ? feed_chunks(r, r->begun.ids.ids, at, r->prompt.count, total, err) : code;
+}
+
+/* Asks the model at the place `at`, whose scores are in the row; *out_changed: the tokens from there on are others now. */
+static hangar_code ask(run *r, size_t at, bool *out_changed, hangar_err *err)
+{
+    int64_t id = 0;
+    hangar_code code = choose(r, &id, err);
+    if (code == HANGAR_OK) code = hg_begun_prefer(&r->begun, at, id, out_changed, err);
+    if (code == HANGAR_OK && r->prompt.count + r->begun.ids.count >= r->context)
+        code = hg_fail(err, HANGAR_E_LIMIT, "the prompt and what is begun do not fit the context of %zu",
+                       r->context);
+    if (code == HANGAR_OK && at < r->begun.ids.count)
+        code = hg_ids64_add(&r->made, r->begun.ids.ids[at], err);
+    return code;
+}
+
+/* Reads what was begun and asks at every token of it. */
+static hangar_code read_asking(run *r, hangar_err *err)
+{
+    size_t most = chunk_of(r->w->graph), chunk = most;
+    bool changed = false;
+    hangar_code code = r->begun.ids.count > 0 ? ask(r, 0, &changed, err) : HANGAR_OK;
+    for (size_t at = 0; at < r->begun.ids.count && code == HANGAR_OK;) {
+        size_t left = r->begun.ids.count - at, n = left < chunk ? left : chunk, i = 1;
+        code = feed_how(r, r->begun.ids.ids + at, n, true, err);
+        changed = false;
+        /* Behind the last token of what was begun the answer itself chooses. */
+        for (; i <= n && at + i < r->begun.ids.count && code == HANGAR_OK && !changed; i++) {
+            code = hg_decoder_row(r->w->decoder, i - 1, &r->row, &r->vocab, err);
+            if (code == HANGAR_OK) code = ask(r, at + i, &changed, err);
+        }
+        i = changed ? i - 1 : n;
+        at += i;
+        if (code == HANGAR_OK) code = hg_decoder_row(r->w->decoder, i - 1, &r->row, &r->vocab, err);
+        if (code == HANGAR_OK && i < n) code = go_back(r, at, err);
+        chunk = changed ? AGAIN : chunk * 2;
+        if (chunk > most) chunk = most;
+        if (code == HANGAR_OK) code = send_tick(r, r->prompt.count + at, r->prompt.count + at, err);
+    }
+    return code;
+}
+
+/* Reads what was begun. */
+static hangar_code read_begun(run *r, hangar_err *err)
+{
+    const hg_text *t = r->o->text;
+    hangar_code code = HANGAR_OK;
+    if (r->begun.ids.count == 0) return code;
+    if (r->call.temperature <= 0 && !r->w->hidden) {
+        code = read_asking(r, err);
+    } else {
+        if (t && t->first >= 0 && r->w->hidden) code = hg_ids64_add(&r->made, t->first, err);
+        for (size_t i = 0; i < r->begun.ids.count && code == HANGAR_OK; i++)
+            code = hg_ids64_add(&r->made, r->begun.ids.ids[i], err);
+        size_t total = r->prompt.count + r->made.count;
+        if (code == HANGAR_OK) code = feed_chunks(r, r->made.ids, r->made.count, r->prompt.count, total, err);
+    }
+    r->old = r->made.count;
+    return code;
+}
+
+/* ---- the answer ---- */
 
 /* Token after token until an end. */
 static hangar_code write_answer(run *r, hangar_err *err)
@@ -382,27 +492,43 @@ static hangar_code write_answer(run *r, hangar_err *err)
     const hg_text *t = r->o->text;
     hangar_code code = HANGAR_OK;
     r->finish = "length";
-    while (code == HANGAR_OK && (int64_t)r->made_len < r->call.max_tokens) {
+    while (code == HANGAR_OK && (int64_t)(r->made.count - r->old) < r->call.max_tokens) {
         int64_t id = 0;
-        if (!hg_grow((void **)&r->made, &r->made_cap, r->made_len + 1, sizeof *r->made))
-            return hg_fail_memory(err);
         code = next_token(r, &id, err);
         if (code != HANGAR_OK) return code;
-        r->made[r->made_len++] = id;
         bool end = t && is_among(t->eos, t->eos_count, id);
-        if (!end) code = hg_text_piece(r->stream, id, &r->tail, err);
-        if (code == HANGAR_OK) code = send_text(r, false, err);
+        if (!end) code = hg_text_piece(r->stream, id, &r->reader, &r->answer, err);
+        if (code == HANGAR_OK) code = hg_output_send(&r->answer, false, err);
         if (code != HANGAR_OK) return code;
-        if (end || r->tail.stopped) {
+        if (end || r->answer.tail.stopped) {
             r->finish = "stop";
             break;
         }
-        if (r->w->seen_len + 1 > r->context || (int64_t)r->made_len >= r->call.max_tokens) break;
+        if (r->w->seen_len + 1 > r->context || (int64_t)(r->made.count - r->old) >= r->call.max_tokens) break;
         code = feed(r, &id, 1, err);
     }
-    if (code == HANGAR_OK) code = hg_text_flush(r->stream, &r->tail, err);
-    if (r->tail.stopped) r->finish = "stop";
-    return code == HANGAR_OK ? send_text(r, true, err) : code;
+    if (code == HANGAR_OK) code = hg_text_flush(r->stream, &r->answer, err);
+    if (r->answer.tail.stopped) r->finish = "stop";
+    return code == HANGAR_OK ? hg_output_send(&r->answer, true, err) : code;
+}
+
+/*
+ * Where the text comes from. It goes on from the prompt, unless that was a conversation or went through an encoder; and from what was begun.
+ */
+static hangar_code open_stream(run *r, hangar_err *err)
+{
+    bool on =
+        !(r->o->text && r->o->text->chat && !r->call.prompt) && !hg_onnx_graph(r->o, "encoder_model", NULL);
+    hg_ids64 before = {0};
+    hangar_code code = HANGAR_OK;
+    for (size_t i = 0; on && i < r->prompt.count && code == HANGAR_OK; i++)
+        code = hg_ids64_add(&before, r->prompt.ids[i], err);
+    for (size_t i = 0; i < r->old && code == HANGAR_OK; i++)
+        code = hg_ids64_add(&before, r->made.ids[i], err);
+    if (code == HANGAR_OK) code = hg_text_stream_new(r->o->text, before.ids, before.count, &r->stream, err);
+    if (code == HANGAR_OK) hg_text_stream_skip(r->stream, r->begun.beyond);
+    hg_ids64_deinit(&before);
+    return code;
 }
 
 /* From the prompt to the end of the answer. */
@@ -411,9 +537,10 @@ static hangar_code answer(run *r, hangar_err *err)
     hg_graph *encoder = hg_onnx_graph(r->o, "encoder_model", NULL);
     watch w;
     double begin = hg_now();
-    r->spoke = begin;
     hangar_code code = watch_begin(r->o, &w, err);
     if (code == HANGAR_OK) code = encoder ? open_beside(r, encoder, err) : open_alone(r, err);
+    if (code == HANGAR_OK) code = read_begun(r, err);
+    if (code == HANGAR_OK) code = open_stream(r, err);
     double read = hg_now();
     if (code == HANGAR_OK) code = write_answer(r, err);
     watch_end(r->o, &w);
@@ -422,25 +549,17 @@ static hangar_code answer(run *r, hangar_err *err)
     return code;
 }
 
-/* The text goes on from the prompt, unless that was a conversation or went through an encoder. */
-static hangar_code open_stream(run *r, hangar_err *err)
-{
-    bool on =
-        !(r->o->text && r->o->text->chat && !r->call.prompt) && !hg_onnx_graph(r->o, "encoder_model", NULL);
-    return hg_text_stream_new(r->o->text, r->prompt.ids, on ? r->prompt.count : 0, &r->stream, err);
-}
-
 hangar_code hg_onnx_generate(hg_onnx *o, const hg_jval *doc, hg_jw **out_done, hangar_err *err)
 {
-    run r = {.o = o, .finish = "stop"};
+    run r = {.o = o, .reader = hg_text_reader(o->text), .finish = "stop"};
+    const hg_output_out out = {.ctx = &r, .piece = send_piece, .alive = send_alive};
     hangar_code code = hg_generate_call_read(doc, &r.call, err);
-    if (code == HANGAR_OK && (r.call.grammar || r.call.json_schema))
+    if (code == HANGAR_OK && (r.call.grammar || r.call.json_schema || r.call.json))
         code = hg_fail(err, HANGAR_E_UNSUPPORTED,
                        "answers by a grammar or a JSON schema are only for GGUF models (llama.cpp)");
-    hg_tail_init(&r.tail, r.call.stop);
+    if (code == HANGAR_OK) code = hg_output_init(&r.answer, &r.call, &r.reader, &out, err);
     hg_sampler_init(&r.sampler, &r.call);
     if (code == HANGAR_OK) code = read_prompt(&r, doc, err);
-    if (code == HANGAR_OK) code = open_stream(&r, err);
     if (code == HANGAR_OK) code = answer(&r, err);
     if (code == HANGAR_OK && !(*out_done = done(&r))) code = hg_fail_memory(err);
     /* A decoder that could not be made, or is for one call. */
@@ -450,8 +569,10 @@ hangar_code hg_onnx_generate(hg_onnx *o, const hg_jval *doc, hg_jw **out_done, h
     }
     hg_text_stream_free(r.stream);
     hg_sampler_deinit(&r.sampler);
-    hg_tail_deinit(&r.tail);
+    hg_output_deinit(&r.answer);
+    hg_begun_deinit(&r.begun);
     hg_token_ids_deinit(&r.prompt);
-    free(r.made);
+    hg_ids64_deinit(&r.made);
+    free(r.work);
     return code;
 }

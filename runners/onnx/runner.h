@@ -12,7 +12,8 @@
 #include "base/json.h"
 #include "engine/onnx_ops.h"
 #include "format/chat.h"
-#include "format/generate.h"
+#include "format/output.h"
+#include "format/begun.h"
 #include "format/mel.h"
 #include "format/tokenizer.h"
 
@@ -168,6 +169,10 @@ void hg_decoder_set_mask(hg_decoder *d, OrtValue *mask);
  */
 hangar_code hg_decoder_feed(hg_decoder *d, const int64_t *ids, size_t count, float **out_row,
                             size_t *out_vocab, hangar_err *err);
+/* The same with the scores behind each of the tokens kept for hg_decoder_row, until the next feed. */
+hangar_code hg_decoder_feed_all(hg_decoder *d, const int64_t *ids, size_t count, hangar_err *err);
+/* Those behind the index-th of them, borrowed until the next call and the caller's to change. */
+hangar_code hg_decoder_row(hg_decoder *d, size_t index, float **out_row, size_t *out_vocab, hangar_err *err);
 /* Whether the cache stays in one place and grows there, as far as is known. */
 bool hg_decoder_in_place(const hg_decoder *d);
 /* Tokens that the cache holds. */
@@ -181,7 +186,7 @@ typedef struct hg_candidate {
     uint32_t id;
 } hg_candidate;
 typedef struct hg_sampler {
-    double temperature, top_p, min_p, repeat_penalty;
+    double temperature, top_p, min_p, repeat_penalty, presence_penalty, frequency_penalty;
     int64_t top_k;
     uint64_t state; /* of the random numbers */
     hg_candidate *list;
@@ -223,10 +228,15 @@ hangar_code hg_text_prompt(const hg_text *t, const hg_generate_call *call, hg_to
 typedef struct hg_text_stream hg_text_stream;
 hangar_code hg_text_stream_new(const hg_text *t, const int64_t *before, size_t count, hg_text_stream **out,
                                hangar_err *err);
+/* The first `bytes` of the text are out already and left out. */
+void hg_text_stream_skip(hg_text_stream *s, size_t bytes);
 void hg_text_stream_free(hg_text_stream *s);
-/* Adds what a token makes certain to `to`; and, at the end, what is left. */
-hangar_code hg_text_piece(hg_text_stream *s, int64_t id, hg_tail *to, hangar_err *err);
-hangar_code hg_text_flush(hg_text_stream *s, hg_tail *to, hangar_err *err);
+/* Adds what a token makes certain to the answer; and, at the end, what is left. */
+hangar_code hg_text_piece(hg_text_stream *s, int64_t id, const hg_reader *reader, hg_output *to,
+                          hangar_err *err);
+hangar_code hg_text_flush(hg_text_stream *s, hg_output *to, hangar_err *err);
+/* How the tokenizer reads and writes; t may be NULL, or have no tokenizer: then it reads nothing (UNSUPPORTED) and writes nothing. */
+hg_reader hg_text_reader(const hg_text *t);
 
 /* generate.c */
 typedef struct hg_writer hg_writer;

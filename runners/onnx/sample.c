@@ -19,6 +19,8 @@ void hg_sampler_init(hg_sampler *s, const hg_generate_call *call)
                       .top_p = call->top_p,
                       .min_p = call->min_p,
                       .repeat_penalty = call->repeat_penalty,
+                      .presence_penalty = call->presence_penalty,
+                      .frequency_penalty = call->frequency_penalty,
                       .top_k = call->top_k,
                       .state = (uint64_t)call->seed};
     if (call->seed < 0)
@@ -41,17 +43,20 @@ double hg_sampler_uniform(hg_sampler *s)
     return (double)(z >> 11) * 0x1p-53;
 }
 
-/* Every token of the answer's end is made less likely, once, however often it stands there. */
+/* Every token of the answer's end is made less likely: once, however often it stands there, and by frequency_penalty each time. */
 static void penalize(const hg_sampler *s, float *scores, size_t vocab, const int64_t *made, size_t count)
 {
-    if (s->repeat_penalty == 1) return;
+    if (s->repeat_penalty == 1 && s->presence_penalty == 0 && s->frequency_penalty == 0) return;
     size_t from = count > HG_GENERATE_PENALTY_WINDOW ? count - HG_GENERATE_PENALTY_WINDOW : 0;
     for (size_t i = from; i < count; i++) {
         bool again = made[i] < 0 || (uint64_t)made[i] >= vocab;
         for (size_t j = from; j < i && !again; j++) again = made[j] == made[i];
         if (again) continue;
-        float *score = &scores[made[i]];
-        *score = (float)(*score > 0 ? *score / s->repeat_penalty : *score * s->repeat_penalty);
+        size_t times = 0;
+        for (size_t j = i; j < count; j++) times += made[j] == made[i];
+        double score = scores[made[i]];
+        score = score > 0 ? score / s->repeat_penalty : score * s->repeat_penalty;
+        scores[made[i]] = (float)(score - s->presence_penalty - s->frequency_penalty * (double)times);
     }
 }
 

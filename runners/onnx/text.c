@@ -381,6 +381,43 @@ hangar_code hg_text_prompt(const hg_text *t, const hg_generate_call *call, hg_to
     return add_text(t, hg_str_of(prompt), &as_it_is, out, &cap, err);
 }
 
+/* ---- the reader ---- */
+
+static hangar_code reader_read(const void *ctx, hg_str text, hg_reading how, hg_ids64 *out, hangar_err *err)
+{
+    const hg_text *t = ctx;
+    hg_token_ids ids = {0};
+    hangar_code code = HANGAR_OK;
+    if (text.len == 0) return code;
+    if (!t || !t->tokenizer)
+        return hg_fail(err, HANGAR_E_UNSUPPORTED, "this model has no tokenizer.json to read a text with");
+    code = hg_tokenizer_encode_with(t->tokenizer, text, how == HG_READ_PERSON ? &of_person : &of_template,
+                                    &ids, err);
+    if (code == HANGAR_OK &&
+        !hg_grow((void **)&out->ids, &out->cap, out->count + ids.count + 1, sizeof *out->ids))
+        code = hg_fail_memory(err);
+    for (size_t i = 0; code == HANGAR_OK && i < ids.count; i++) out->ids[out->count++] = ids.ids[i];
+    hg_token_ids_deinit(&ids);
+    return code;
+}
+
+static bool reader_control(const void *ctx, int64_t id)
+{
+    const hg_text *t = ctx;
+    return t && t->tokenizer && is_control(t, id);
+}
+
+static hangar_code reader_piece(const void *ctx, int64_t id, hg_buf *out, hangar_err *err)
+{
+    const hg_text *t = ctx;
+    return t && t->tokenizer ? hg_tokenizer_piece(t->tokenizer, id, out, err) : HANGAR_OK;
+}
+
+hg_reader hg_text_reader(const hg_text *t)
+{
+    return (hg_reader){.ctx = t, .read = reader_read, .control = reader_control, .piece = reader_piece};
+}
+
 /* ---- out ---- */
 
 #define BEFORE_MAX 256 /* tokens that an answer's text is seen to go on from */
@@ -390,6 +427,7 @@ struct hg_text_stream {
     hg_buf piece;
     hg_buf before; /* what the prompt's tokens still hold back: no part of the answer */
     size_t before_at;
+    size_t skip; /* bytes that are out already */
 };
 
 /* Reads the end of the prompt, and notes what of its text did not come out yet. */
@@ -444,25 +482,43 @@ static hg_str of_answer(hg_text_stream *s)
     return piece;
 }
 
-/* Moves what came out of the stream on. */
-static hangar_code move_on(hg_text_stream *s, hangar_code code, hg_tail *to, hangar_err *err)
+void hg_text_stream_skip(hg_text_stream *s, size_t bytes)
+{
+    s->skip = bytes;
+}
+
+/* Moves what came out of the stream on; *out_any: something did. */
+static hangar_code move_on(hg_text_stream *s, hangar_code code, hg_output *to, bool *out_any, hangar_err *err)
 {
     if (code == HANGAR_OK) code = hg_buf_check(&s->piece, err);
     hg_str piece = code == HANGAR_OK ? of_answer(s) : (hg_str){0};
-    if (piece.len > 0) code = hg_tail_add(to, piece, err);
+    size_t out = s->skip < piece.len ? s->skip : piece.len;
+    s->skip -= out;
+    piece = (hg_str){piece.ptr + out, piece.len - out};
+    *out_any = piece.len > 0;
+    if (piece.len > 0) code = hg_output_text(to, piece, err);
     hg_buf_reset(&s->piece);
     return code;
 }
 
-hangar_code hg_text_piece(hg_text_stream *s, int64_t id, hg_tail *to, hangar_err *err)
+hangar_code hg_text_piece(hg_text_stream *s, int64_t id, const hg_reader *reader, hg_output *to,
+                          hangar_err *err)
 {
+    bool any = false;
     if (!s->tokens) return HANGAR_OK;
-    return move_on(s, hg_token_stream_push(s->tokens, id, &s->piece, err), to, err);
+    hangar_code code = move_on(s, hg_token_stream_push(s->tokens, id, &s->piece, err), to, &any, err);
+    if (code != HANGAR_OK || any || !to->want_logprobs) return code;
+    /* Its text comes with that of a later token. */
+    code = reader->piece(reader->ctx, id, &s->piece, err);
+    if (code == HANGAR_OK) hg_output_added(to, s->piece.len);
+    hg_buf_reset(&s->piece);
+    return code;
 }
 
-hangar_code hg_text_flush(hg_text_stream *s, hg_tail *to, hangar_err *err)
+hangar_code hg_text_flush(hg_text_stream *s, hg_output *to, hangar_err *err)
 {
+    bool any = false;
     /* Behind a stop string nothing is wanted. */
-    if (!s->tokens || to->stopped) return HANGAR_OK;
-    return move_on(s, hg_token_stream_end(s->tokens, &s->piece, err), to, err);
+    if (!s->tokens || to->tail.stopped) return HANGAR_OK;
+    return move_on(s, hg_token_stream_end(s->tokens, &s->piece, err), to, &any, err);
 }

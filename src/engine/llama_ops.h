@@ -5,12 +5,27 @@
  * LOAD  {"model": absolute path of the (first) GGUF file, "threads": 0 = all usable, one for a tiny model}
  * READY {"description", "parameters", "bytes", "context_trained", "vocabulary", "has_template"}
  * CALL  {"op":"generate", "messages":[{"role","content"}...] or "prompt": text as it is,
- *        "temperature","top_p","min_p","top_k","repeat_penalty","max_tokens","seed" (negative = random),
- *        "stop":[...], "grammar": GBNF, "json_schema": schema as text, "context": tokens, 0 = as trained but at most HG_GENERATE_CONTEXT}
- * PIECE {"text"}          whole UTF-8 characters, in order, nothing of a stop string
- * TICK  {"done","total"}  of the load (per mille) or of the prompt (tokens)
- * DONE  {"text","tokens":[every id, the end token included],"finish":"stop"|"length","prompt_tokens","prompt_reused","generated_tokens",
- *        "prompt_seconds","generate_seconds"}
+ *        "temperature","top_p","min_p","top_k","repeat_penalty","presence_penalty","frequency_penalty" (-2..2),
+ *        "max_tokens","seed" (negative = random), "stop":[...],
+ *        "grammar": GBNF, or "json_schema": schema as text, or "json": true = any JSON object,
+ *        "context": tokens, 0 = as trained but at most HG_GENERATE_CONTEXT,
+ *        "logprobs": n = 0..HG_GENERATE_LOGPROBS_MAX: tell how likely each token was, and the n likeliest at its place,
+ *        "begun": text of the answer that is out already, "begun_tokens": how many of max_tokens that took (0)}
+ *        A member that is null is as good as missing.
+ *
+ *        The begun text stands behind the prompt with its generation prompt, as it is and without control tokens, and the answer goes
+ *        on from it: only what follows comes as PIECEs. A stop string that begins in it and ends behind it is met. At temperature 0 what
+ *        follows is what would have followed had nobody cut the answer there, wherever that was (format/begun.h). Not with a grammar.
+ * PIECE {"text"}          whole UTF-8 characters, in order, nothing of a stop string. Without "logprobs" the frame is exactly
+ *        {"text":"..."}, byte for byte: no space, no other member. Who passes it on may take the literal out of it unparsed.
+ *       {"text","logprobs":[{"token","bytes","logprob","top":[{"token","bytes","logprob"}...]}...]}: the tokens whose text begins in
+ *        this piece; natural logarithms of the softmax of the raw scores (HG_LOGPROB_NEVER for none), `top` the likeliest first.
+ *        "bytes" is there only when the token is no whole UTF-8; then "token" has U+FFFD. The end token is not told.
+ * TICK  {"done","total"}  of the load (per mille) or of the prompt (tokens); total 0: a sign of life, at least once a second while nothing
+ *        else goes out
+ * DONE  {"text","tokens":[every id, the end token included],"finish":"stop"|"length","prompt_tokens","prompt_reused","begun_tokens" (with
+ *        "begun"), "generated_tokens","prompt_seconds","generate_seconds"}: text and tokens are the new ones. A token that runs beyond the
+ *        end of the begun text is new.
  */
 #ifndef HG_ENGINE_LLAMA_OPS_H
 #define HG_ENGINE_LLAMA_OPS_H

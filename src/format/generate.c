@@ -7,11 +7,18 @@
 
 #define TEXT_MAX ((size_t)64 << 20)
 
+/* A member that is there and not null. */
+static const hg_jval *member(const hg_jval *doc, const char *key)
+{
+    const hg_jval *v = hg_json_get(doc, key);
+    return hg_json_is_null(v) ? NULL : v;
+}
+
 /* A number within [min, max]; its default when it is not there. */
 static hangar_code number(const hg_jval *doc, const char *key, double min, double max, double def,
                           double *out, hangar_err *err)
 {
-    const hg_jval *v = hg_json_get(doc, key);
+    const hg_jval *v = member(doc, key);
     *out = def;
     if (!v) return HANGAR_OK;
     if (!hg_json_f64(v, out) || !(*out >= min) || !(*out <= max))
@@ -23,7 +30,7 @@ static hangar_code number(const hg_jval *doc, const char *key, double min, doubl
 static hangar_code integer(const hg_jval *doc, const char *key, int64_t min, int64_t max, int64_t def,
                            int64_t *out, hangar_err *err)
 {
-    const hg_jval *v = hg_json_get(doc, key);
+    const hg_jval *v = member(doc, key);
     *out = def;
     if (!v) return HANGAR_OK;
     if (!hg_json_i64(v, out) || *out < min || *out > max)
@@ -45,15 +52,68 @@ static hangar_code check_stops(const hg_jval *stops, hangar_err *err)
     return HANGAR_OK;
 }
 
+/* A text of at most `max` bytes, or NULL; never a value of another type taken for "none". */
+static hangar_code text(const hg_jval *doc, const char *key, size_t max, const char **out, hangar_err *err)
+{
+    const hg_jval *v = member(doc, key);
+    *out = hg_json_text(v);
+    if (v && !*out) return hg_fail(err, HANGAR_E_USAGE, "%s must be text", key);
+    if (*out && strlen(*out) > max)
+        return hg_fail(err, HANGAR_E_LIMIT, "%s is over the limit of %zu bytes", key, max);
+    return HANGAR_OK;
+}
+
+/* What the answer is held to: one thing at most. */
+static hangar_code read_form(const hg_jval *doc, hg_generate_call *out, hangar_err *err)
+{
+    const hg_jval *json = member(doc, "json");
+    hangar_code code = text(doc, "grammar", HG_GENERATE_GRAMMAR_BYTES, &out->grammar, err);
+    if (code == HANGAR_OK) code = text(doc, "json_schema", HG_GENERATE_SCHEMA_BYTES, &out->json_schema, err);
+    if (code != HANGAR_OK) return code;
+    if (json && !hg_json_bool(json, &out->json))
+        return hg_fail(err, HANGAR_E_USAGE, "json must be true or false");
+    if (out->grammar && out->json_schema)
+        return hg_fail(err, HANGAR_E_USAGE, "either a grammar or a JSON schema, not both");
+    if (out->json && (out->grammar || out->json_schema))
+        return hg_fail(err, HANGAR_E_USAGE, "either json or a grammar or a JSON schema, not two of them");
+    return HANGAR_OK;
+}
+
+/* What is out already, and how many tokens of max_tokens it takes. */
+static hangar_code read_begun(const hg_jval *doc, hg_generate_call *out, hangar_err *err)
+{
+    const hg_jval *v = member(doc, "begun");
+    int64_t tokens = 0;
+    if (v && !hg_json_str(v, &out->begun)) return hg_fail(err, HANGAR_E_USAGE, "begun must be text");
+    if (out->begun.len > HG_GENERATE_BEGUN_BYTES)
+        return hg_fail(err, HANGAR_E_LIMIT, "the begun text is over the limit of %zu bytes",
+                       HG_GENERATE_BEGUN_BYTES);
+    hangar_code code = integer(doc, "begun_tokens", 0, HG_GENERATE_CONTEXT_MAX, 0, &tokens, err);
+    if (code != HANGAR_OK) return code;
+    if (out->begun.len > 0 && (out->grammar || out->json_schema || out->json))
+        return hg_fail(err, HANGAR_E_USAGE, "an answer that is held to a grammar cannot be gone on with");
+    out->max_tokens = tokens < out->max_tokens ? out->max_tokens - tokens : 0;
+    return HANGAR_OK;
+}
+
+/* Whether and how far likelihoods are told. */
+static hangar_code read_logprobs(const hg_jval *doc, hg_generate_call *out, hangar_err *err)
+{
+    int64_t n = -1;
+    hangar_code code = integer(doc, "logprobs", 0, HG_GENERATE_LOGPROBS_MAX, -1, &n, err);
+    out->want_logprobs = n >= 0;
+    out->logprobs = n > 0 ? (unsigned)n : 0;
+    return code;
+}
+
 hangar_code hg_generate_call_read(const hg_jval *doc, hg_generate_call *out, hangar_err *err)
 {
     *out = (hg_generate_call){
-        .grammar = hg_json_text(hg_json_get(doc, "grammar")),
-        .json_schema = hg_json_text(hg_json_get(doc, "json_schema")),
         .prompt = hg_json_text(hg_json_get(doc, "prompt")),
         .messages = hg_json_get(doc, "messages"),
         .stop = hg_json_get(doc, "stop"),
     };
+    const double presence = HG_GENERATE_PRESENCE_MAX;
     hangar_code code =
         number(doc, "temperature", 0, HG_GENERATE_TEMPERATURE_MAX, 0.8, &out->temperature, err);
     if (code == HANGAR_OK) code = number(doc, "top_p", HG_GENERATE_TOP_P_MIN, 1, 0.95, &out->top_p, err);
@@ -61,14 +121,19 @@ hangar_code hg_generate_call_read(const hg_jval *doc, hg_generate_call *out, han
     if (code == HANGAR_OK)
         code = number(doc, "repeat_penalty", HG_GENERATE_PENALTY_MIN, HG_GENERATE_PENALTY_MAX, 1,
                       &out->repeat_penalty, err);
+    if (code == HANGAR_OK)
+        code = number(doc, "presence_penalty", -presence, presence, 0, &out->presence_penalty, err);
+    if (code == HANGAR_OK)
+        code = number(doc, "frequency_penalty", -presence, presence, 0, &out->frequency_penalty, err);
     if (code == HANGAR_OK) code = integer(doc, "top_k", 0, HG_GENERATE_TOP_K_MAX, 40, &out->top_k, err);
     if (code == HANGAR_OK)
         code = integer(doc, "max_tokens", 1, HG_GENERATE_CONTEXT_MAX, 512, &out->max_tokens, err);
     if (code == HANGAR_OK) code = integer(doc, "seed", INT64_MIN, INT64_MAX, -1, &out->seed, err);
     if (code == HANGAR_OK) code = integer(doc, "context", 0, HG_GENERATE_CONTEXT_MAX, 0, &out->context, err);
     if (code == HANGAR_OK) code = check_stops(out->stop, err);
-    if (code == HANGAR_OK && out->grammar && out->json_schema)
-        code = hg_fail(err, HANGAR_E_USAGE, "either a grammar or a JSON schema, not both");
+    if (code == HANGAR_OK) code = read_form(doc, out, err);
+    if (code == HANGAR_OK) code = read_begun(doc, out, err);
+    if (code == HANGAR_OK) code = read_logprobs(doc, out, err);
     return code;
 }
 
@@ -83,13 +148,25 @@ void hg_tail_deinit(hg_tail *t)
     hg_buf_deinit(&t->text);
 }
 
-/* Where the earliest stop string begins at or behind `from`; SIZE_MAX when none is there. */
-static size_t find_stop(const hg_tail *t, size_t from)
+void hg_tail_begin(hg_tail *t, hg_str begun)
+{
+    hg_buf_reset(&t->text);
+    hg_buf_str(&t->text, begun);
+    t->begun = t->sent = begun.len;
+}
+
+/*
+ * Where the earliest stop string begins; SIZE_MAX when none is there. Nothing that this call sent can be part of one: it was held back
+ * then. What an earlier call sent can be the beginning of one.
+ */
+static size_t find_stop(const hg_tail *t)
 {
     size_t first = SIZE_MAX;
     for (hg_json_iter it = hg_json_iter_of(t->stops); hg_json_next(&it);) {
         hg_str stop = {0};
+        size_t from = t->sent;
         if (!hg_json_str(it.val, &stop) || stop.len == 0 || t->text.len < stop.len) continue;
+        if (t->sent == t->begun) from = t->begun >= stop.len ? t->begun - stop.len + 1 : 0;
         const char *begin = t->text.data + from;
         const char *hit = memmem(begin, t->text.len - from, stop.ptr, stop.len);
         if (hit && (size_t)(hit - t->text.data) < first) first = (size_t)(hit - t->text.data);
@@ -116,14 +193,19 @@ hangar_code hg_tail_add(hg_tail *t, hg_str piece, hangar_err *err)
     hg_buf_str(&t->text, piece);
     hangar_code code = hg_buf_check(&t->text, err);
     if (code != HANGAR_OK) return code;
-    /* Nothing that is out can be part of a stop string: it was held back then. */
-    size_t at = t->text.len ? find_stop(t, t->sent) : SIZE_MAX;
+    size_t at = t->text.len > t->begun ? find_stop(t) : SIZE_MAX;
     if (at != SIZE_MAX) {
+        if (at < t->sent) at = t->sent;
         t->text.len = at;
         t->text.data[at] = '\0';
         t->stopped = true;
     }
     return HANGAR_OK;
+}
+
+hg_str hg_tail_new(const hg_tail *t)
+{
+    return (hg_str){hg_buf_text(&t->text) + t->begun, t->text.len - t->begun};
 }
 
 hg_str hg_tail_ready(const hg_tail *t, bool all)

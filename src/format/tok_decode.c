@@ -422,6 +422,34 @@ hangar_code hg_tokenizer_decode_with(const hg_tokenizer *t, const int64_t *ids, 
     return code;
 }
 
+hangar_code hg_tokenizer_piece(const hg_tokenizer *t, int64_t id, hg_buf *out, hangar_err *err)
+{
+    const hg_tok_entry *e = id >= 0 && (uint64_t)id < t->size ? &t->by_id[id] : NULL;
+    if (!e || !e->text || e->special) return HANGAR_OK;
+    const hg_str text = {e->text, e->len};
+    int byte = -1;
+    for (size_t i = 0; i < t->dec.count; i++)
+        if (t->dec.items[i].kind == HG_DEC_FALLBACK) byte = byte_token(text);
+    if (t->dec.count == 1 && t->dec.items[0].kind == HG_DEC_BYTES) hg_bpe_bytes(text, out);
+    else if (byte >= 0) hg_buf_putc(out, (char)byte);
+    if (byte >= 0 || (t->dec.count == 1 && t->dec.items[0].kind == HG_DEC_BYTES))
+        return hg_buf_check(out, err);
+    /* What it adds to itself: at the beginning of a text many decoders leave a space out. */
+    hg_buf once, twice;
+    hg_buf_init(&once, HG_TOKENIZER_TEXT_MAX);
+    hg_buf_init(&twice, HG_TOKENIZER_TEXT_MAX);
+    const int64_t ids[2] = {id, id};
+    hangar_code code = hg_tokenizer_decode_with(t, ids, 1, HG_DECODE_SPECIAL, &once, err);
+    if (code == HANGAR_OK) code = hg_tokenizer_decode_with(t, ids, 2, HG_DECODE_SPECIAL, &twice, err);
+    hg_str piece = hg_buf_view(&twice), head = hg_buf_view(&once);
+    if (hg_str_starts(piece, head)) piece = (hg_str){piece.ptr + head.len, piece.len - head.len};
+    else piece = head;
+    if (code == HANGAR_OK) hg_buf_str(out, piece);
+    hg_buf_deinit(&once);
+    hg_buf_deinit(&twice);
+    return code == HANGAR_OK ? hg_buf_check(out, err) : code;
+}
+
 hangar_code hg_tokenizer_decode(const hg_tokenizer *t, const int64_t *ids, size_t count, hg_buf *out,
                                 hangar_err *err)
 {

@@ -107,6 +107,12 @@ hangar_code hg_tokenizer_decode(const hg_tokenizer *t, const int64_t *ids, size_
                                 hangar_err *err);
 
 /*
+ * Appends the bytes that one id stands for in the midst of a text, which may be half a character; nothing for a special token and for an id
+ * that is none.
+ */
+hangar_code hg_tokenizer_piece(const hg_tokenizer *t, int64_t id, hg_buf *out, hangar_err *err);
+
+/*
  * The same id by id: each call appends what is sure, which is whole characters that no later id can change; the end
  * appends the rest. What comes out is, put together, what hg_tokenizer_decode_with gives. The tokenizer must outlive it.
  */

@@ -271,11 +271,12 @@ static void test_text_makes_no_control_tokens(void **state)
     size_t controls[2] = {0};
     for (int k = 0; k < 2; k++) {
         assert_int_equal(hg_json_parse(hg_str_of(k ? evil : plain), NULL, &doc, NULL), HANGAR_OK);
-        hg_ids ids = {0};
+        hg_ids64 ids = {0};
         assert_int_equal(hg_llama_prompt(&r.l, &(hg_generate_call){.messages = hg_json_root(doc)}, &ids,
                                          NULL),
                          HANGAR_OK);
-        for (size_t i = 0; i < ids.len; i++) controls[k] += llama_vocab_is_control(r.l.vocab, ids.ids[i]);
+        for (size_t i = 0; i < ids.count; i++)
+            controls[k] += llama_vocab_is_control(r.l.vocab, (llama_token)ids.ids[i]);
         free(ids.ids);
         hg_json_free(doc);
     }
