@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -135,6 +136,20 @@ void hg_job_text(hangar_job *job, hg_str piece)
         piece.ptr += n;
         piece.len -= n;
     }
+}
+
+void hg_job_event_write(const hangar_event *e, hg_jw *w)
+{
+    bool plan = e->kind == HANGAR_EVENT_PLAN;
+    bool counts = plan || e->kind == HANGAR_EVENT_ITEM || e->kind == HANGAR_EVENT_TOTAL;
+    if (*e->item) hg_jw_text(w, "item", e->item);
+    if (*e->text) hg_jw_text(w, "text", e->text);
+    if (counts && !plan) hg_jw_u64(w, "done", e->done);
+    if (counts) hg_jw_u64(w, "total", e->total);
+    if (e->kind != HANGAR_EVENT_TOTAL) return;
+    hg_jw_f64(w, "rate", round(e->rate));
+    if (e->eta < 0) hg_jw_null(w, "eta");
+    else hg_jw_f64(w, "eta", round(e->eta * 10) / 10);
 }
 
 hangar_code hg_job_check(const hangar_job *job, hangar_err *err)

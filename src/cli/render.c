@@ -5,11 +5,11 @@
  */
 #include "cli/render_inner.h"
 
+#include "base/job.h"
 #include "base/json.h"
 #include "base/mem.h"
 
 #include <stdarg.h>
-#include <math.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -188,21 +188,11 @@ static bool too_soon(hg_render *r, const hangar_event *e, hg_item *item, double 
 static void show_json(hg_render *r, const hangar_event *e, hg_item *item)
 {
     if (too_soon(r, e, item, hg_now())) return;
-    bool counts =
-        e->kind == HANGAR_EVENT_PLAN || e->kind == HANGAR_EVENT_ITEM || e->kind == HANGAR_EVENT_TOTAL;
     HG_AUTO(hg_jw_auto_free) hg_jw *w = hg_jw_new();
     char *text = NULL;
     hg_jw_obj(w, NULL);
     hg_jw_text(w, "event", hangar_event_name(e->kind));
-    if (*e->item) hg_jw_text(w, "item", e->item);
-    if (*e->text) hg_jw_text(w, "text", e->text);
-    if (counts && e->kind != HANGAR_EVENT_PLAN) hg_jw_u64(w, "done", e->done);
-    if (counts) hg_jw_u64(w, "total", e->total);
-    if (e->kind == HANGAR_EVENT_TOTAL) {
-        hg_jw_f64(w, "rate", round(e->rate));
-        if (e->eta < 0) hg_jw_null(w, "eta");
-        else hg_jw_f64(w, "eta", round(e->eta * 10) / 10);
-    }
+    hg_job_event_write(e, w);
     if (!w || hg_jw_finish(w, false, &text, NULL) != HANGAR_OK) return;
     size_t len = strlen(text);
     text[len] = '\n'; /* in the place of the NUL: one write per line */
