@@ -26,6 +26,7 @@ typedef struct hg_host {
     hg_pool *pool;
     hg_cloud *cloud;
     struct hg_breakers *breakers; /* manager/breaker.h */
+    struct hg_jobs *jobs;         /* verbs at work: api/jobs.h */
     int64_t started;              /* unix seconds */
     bool stopping;                /* no new questions: 503 */
 } hg_host;

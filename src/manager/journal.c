@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "manager/journal.h"
 
-#include "db/db.h"
 #include "manager/metrics.h"
 
 int64_t hg_journal_begin(hangar *h, const char *kind, const char *ref)
@@ -22,4 +21,10 @@ hangar_code hg_journal_end(hangar *h, int64_t id, hangar_code result, const hang
     hangar_code noted = hg_db_job_end(db, id, result, err, NULL);
     if (noted == HANGAR_OK) noted = hg_db_job_trim(db, HG_JOURNAL_KEEP, NULL);
     return result;
+}
+
+void hg_journal_each(hangar *h, size_t max, hg_db_job_fn *fn, void *ctx)
+{
+    hg_db *db = hg_store_db(h->store);
+    if (db) (void)hg_db_job_list(db, max, fn, ctx, NULL);
 }

@@ -6,6 +6,7 @@
 #ifndef HG_MANAGER_JOURNAL_H
 #define HG_MANAGER_JOURNAL_H
 
+#include "db/db.h"
 #include "manager/handle.h"
 
 #define HG_JOURNAL_KEEP 200 /* ended jobs that are remembered */
@@ -14,5 +15,7 @@
 int64_t hg_journal_begin(hangar *h, const char *kind, const char *ref);
 /* Returns `result`, so that the last line of a call can be `return hg_journal_end(...)`. */
 hangar_code hg_journal_end(hangar *h, int64_t id, hangar_code result, const hangar_err *err);
+/* The newest `max` jobs, newest first, as hg_db_job_list; none without an index. */
+void hg_journal_each(hangar *h, size_t max, hg_db_job_fn *fn, void *ctx);
 
 #endif
