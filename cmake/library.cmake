@@ -2,7 +2,7 @@
 # libhangar.so and libhangar.a: the rooms up to the manager, and api, because the public
 # hangar_mirror_* functions live there. Only names that begin with hangar_ are exported.
 set(HG_LIBRARY_ROOMS ${HG_ROOMS})
-list(REMOVE_ITEM HG_LIBRARY_ROOMS verbs cli daemon)
+list(REMOVE_ITEM HG_LIBRARY_ROOMS cli)
 list(REVERSE HG_LIBRARY_ROOMS)
 
 # What an object library would give, without compiling anything twice.
