@@ -11,13 +11,19 @@
  * What needs the blocking calls of engine/runner.h (hangar_embed, hangar_transcribe) borrows the runner: hg_line_lend, then use it on
  * one other thread, then hg_line_back.
  *
- * All functions: loop's thread. A line may be closed inside any of its callbacks.
+ * All functions: loop's thread. Callbacks come from the loop, never inside one of these functions. A line may be closed inside any of its
+ * callbacks, and a new call may begin inside `end`.
  */
 #ifndef HG_ENGINE_LINE_H
 #define HG_ENGINE_LINE_H
 
 #include "base/loop.h"
 #include "engine/runner.h"
+
+/* Limits beside those of the wire, so that memory stays flat whatever a runner sends. More breaks the protocol. */
+#define HG_LINE_BIN_MAX  ((size_t)16 << 20) /* data of a frame                 */
+#define HG_LINE_TICK_MAX ((size_t)4 << 10)  /* text of a TICK                  */
+#define HG_LINE_FAIL_MAX ((size_t)64 << 10) /* text of a FAIL                  */
 
 typedef struct hg_line hg_line;
 
@@ -37,23 +43,27 @@ typedef struct hg_line_fns {
 
 typedef void hg_line_gone_fn(void *ctx, const hangar_err *why);
 
-/* The runner stays the caller's, who frees it after hg_line_close; until then nobody else may use it. */
+/* The runner stays the caller's, who ends it after hg_line_close; until then nobody else may use it. ENGINE when it has ended, BUSY when it
+ * is in a call. */
 hangar_code hg_line_open(hg_loop *loop, hg_runner *runner, hg_line_gone_fn *gone, void *ctx, hg_line **out,
                          hangar_err *err);
+/* Nothing is called back any more. After a close in the midst of a call the runner can only be ended. NULL is fine. */
 void hg_line_close(hg_line *line);
 /*
  * Begins a call (type is filled in; a descriptor is sent and stays the caller's; the parcel's bytes are copied when they cannot be sent at
- * once). BUSY while another runs or the runner is lent; ENGINE when it is gone. step_timeout in seconds; 0 = the runner's own.
+ * once). BUSY while another runs or the runner is lent; ENGINE when it is gone; LIMIT. step_timeout in seconds; 0 = the runner's own. `fns` is copied.
+ * After OK `end` comes, once, unless the line is closed.
  */
 hangar_code hg_line_call(hg_line *line, const hg_parcel *call, double step_timeout, const hg_line_fns *fns,
                          void *ctx, hangar_err *err);
-/* Asks the running call to end: `end` comes with CANCELLED within 3 s, or the runner is killed. No more pieces from here on. */
+/* Asks the running call to end: `end` comes with CANCELLED within 3 s, for which a runner that does not listen is killed (then `gone` follows). No more
+ * pieces from here on. Without a call it does nothing. */
 void hg_line_cancel(hg_line *line);
-/* Kills the runner now; a running call ends with ENGINE and these words, then `gone`. */
+/* Kills the runner now, also while it is lent; a running call ends with ENGINE and these words (CANCELLED when it was cancelled before), then `gone`. */
 void hg_line_kill(hg_line *line, const char *why);
 /* NULL and BUSY when a call runs; ENGINE when it is gone. */
 hg_runner *hg_line_lend(hg_line *line, hangar_err *err);
-/* Looks whether the runner outlived its use: when not, `gone` is called. */
+/* Looks whether the runner outlived its use: when not, `gone` will be called. */
 void hg_line_back(hg_line *line);
 
 #endif

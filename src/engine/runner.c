@@ -3,14 +3,13 @@
  * The supervisor of one child. Everything happens on the caller's thread: it waits for frames in short slices
  * and looks between them whether the job was cancelled. A runner that broke the rules (gone, silent, nonsense)
  * is ended at once and for good; the words of the error are made from how it ended and from what it printed
- * last. A cancelled call is given CANCEL_GRACE to come to its end; the model stays loaded when it does.
+ * last. A cancelled call is given HG_CANCEL_GRACE to come to its end; the model stays loaded when it does.
  */
-#include "engine/runner.h"
+#include "engine/runner_inner.h"
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/proc.h"
 
 #include <fcntl.h>
 #include <math.h>
@@ -21,23 +20,13 @@
 
 #define HELLO_TIMEOUT 30.0 /* seconds until a started program says HELLO                       */
 #define FRAME_TIMEOUT 30.0 /* seconds for the rest of a frame that has begun                    */
-#define CANCEL_GRACE  3.0  /* seconds a cancelled call may go on                                */
 #define END_GRACE     2.0  /* seconds a runner may take to leave when its socket closes         */
 #define DEATH_WAIT    1.0  /* seconds between a closed socket and the exit that belongs to it    */
 #define SLICE_MS      50   /* how often a cancel is looked for                                  */
 #define WORDS_MAX     200  /* bytes of the last line a runner printed that an error quotes       */
 
-typedef enum runner_state { STARTING, LOADING, READY, BUSY, ENDED } runner_state;
-
-struct hg_runner {
-    const hg_engine *engine;
-    hg_runner_options options;
-    hg_proc *proc; /* NULL once ended */
-    runner_state state;
-};
-
 /* The only place where a state changes. */
-static void move_to(hg_runner *r, runner_state state)
+void hg_runner_move(hg_runner *r, hg_runner_state state)
 {
     static const char *const names[] = {"starting", "loading", "ready", "busy", "ended"};
     if (r->state == state) return;
@@ -47,9 +36,14 @@ static void move_to(hg_runner *r, runner_state state)
 }
 
 /* What it is doing, for messages. */
-static const char *doing(runner_state state)
+static const char *doing(hg_runner_state state)
 {
-    return state == STARTING ? "starting" : state == LOADING ? "loading the model" : "working";
+    switch (state) {
+    case HG_RUNNER_STARTING: return "starting";
+    case HG_RUNNER_LOADING: return "loading the model";
+    case HG_RUNNER_READY: return "waiting for a call";
+    default: return "working";
+    }
 }
 
 /* The last line with words in it, cut to WORDS_MAX. */
@@ -68,33 +62,46 @@ static hg_str last_words(hg_proc *p)
     return line;
 }
 
-/* Ends a runner that broke the rules, and says what was wrong. `why` is what the wire said. */
-static hangar_code broken(hg_runner *r, hangar_code code, const hangar_err *why, hangar_err *err)
+void hg_runner_take(hg_runner *r, hg_runner_last *out)
 {
-    runner_state was = r->state;
+    *out = (hg_runner_last){r->proc, r->engine->name, doing(r->state)};
+    hg_runner_move(r, HG_RUNNER_ENDED);
+    r->proc = NULL;
+}
+
+hangar_code hg_runner_bury(hg_runner_last *last, hangar_code code, const hangar_err *why, hangar_err *err)
+{
     bool gone = code == HANGAR_E_ENGINE;
     double until = hg_now() + (gone ? DEATH_WAIT : 0);
-    while (!hg_proc_ended(r->proc) && hg_now() < until) hg_sleep(0.002);
+    while (!hg_proc_ended(last->proc) && hg_now() < until) hg_sleep(0.002);
     char how[96] = "the connection closed";
-    bool died = hg_proc_ended(r->proc);
-    if (died) hg_proc_how(r->proc, how, sizeof how, NULL, NULL);
-    hg_str words = last_words(r->proc);
+    bool died = hg_proc_ended(last->proc);
+    if (died) hg_proc_how(last->proc, how, sizeof how, NULL, NULL);
+    hg_str words = last_words(last->proc);
     const char *sep = words.len ? "; its last words: " : "";
-    const char *name = r->engine->name;
     if (gone || died)
-        hg_fail(err, HANGAR_E_ENGINE, "the %s engine ended while %s: %s%s%.*s", name, doing(was), how, sep,
-                HG_STR_ARG(words));
+        hg_fail(err, HANGAR_E_ENGINE, "the %s engine ended while %s: %s%s%.*s", last->name, last->doing, how,
+                sep, HG_STR_ARG(words));
     else if (code == HANGAR_E_TIMEOUT)
-        hg_fail(err, HANGAR_E_ENGINE, "the %s engine gave no sign while %s (%s) and was ended%s%.*s", name,
-                doing(was), why->msg, sep, HG_STR_ARG(words));
+        hg_fail(err, HANGAR_E_ENGINE, "the %s engine gave no sign while %s (%s) and was ended%s%.*s",
+                last->name, last->doing, why->msg, sep, HG_STR_ARG(words));
     else if (code == HANGAR_E_NO_MEMORY) hg_fail_memory(err);
     else
         hg_fail(err, HANGAR_E_ENGINE, "the %s engine broke the protocol while %s (%s) and was ended%s%.*s",
-                name, doing(was), why->msg, sep, HG_STR_ARG(words));
-    move_to(r, ENDED);
-    hg_proc_end(r->proc, 0);
-    r->proc = NULL;
+                last->name, last->doing, why->msg, sep, HG_STR_ARG(words));
+    hg_proc_end(last->proc, 0);
+    last->proc = NULL;
     return code == HANGAR_E_NO_MEMORY ? code : HANGAR_E_ENGINE;
+}
+
+/* Ends a runner that broke the rules, and says what was wrong. `why` is what the wire said. */
+static hangar_code broken(hg_runner *r, hangar_code code, const hangar_err *why, hangar_err *err)
+{
+    hg_runner_last last;
+    hg_runner_take(r, &last);
+    code = hg_runner_bury(&last, code, why, &r->why);
+    if (err) *err = r->why;
+    return code;
 }
 
 /* A frame that does not belong here. */
@@ -215,12 +222,12 @@ hangar_code hg_runner_start_parcel(const hg_engine *engine, const hg_runner_opti
     if (code != HANGAR_OK) return code;
     hg_runner *r = hg_calloc(1, sizeof *r);
     if (!r) return hg_fail_memory(err);
-    *r = (hg_runner){.engine = engine, .options = *options, .state = STARTING};
+    *r = (hg_runner){.engine = engine, .options = *options, .state = HG_RUNNER_STARTING};
     const char *argv[] = {program, NULL};
     code = hg_proc_start(&(hg_proc_spec){.argv = argv}, &r->proc, err);
     if (code == HANGAR_OK) code = greet(r, job, err);
     if (code == HANGAR_OK) {
-        move_to(r, LOADING);
+        hg_runner_move(r, HG_RUNNER_LOADING);
         code = load_model(r, load, job, out_ready, err);
     }
     if (code != HANGAR_OK) {
@@ -230,7 +237,7 @@ hangar_code hg_runner_start_parcel(const hg_engine *engine, const hg_runner_opti
         hg_runner_end(r);
         return code;
     }
-    move_to(r, READY);
+    hg_runner_move(r, HG_RUNNER_READY);
     *out = r;
     return HANGAR_OK;
 }
@@ -252,8 +259,8 @@ static hangar_code cancel_call(hg_runner *r, course *c, hangar_code why, const h
     if (c->why != HANGAR_OK) return HANGAR_OK;
     c->why = why;
     c->words = *words;
-    c->give_up = hg_now() + CANCEL_GRACE;
-    return send_frame(r, &(hg_parcel){.type = HG_WIRE_CANCEL}, CANCEL_GRACE, err);
+    c->give_up = hg_now() + HG_CANCEL_GRACE;
+    return send_frame(r, &(hg_parcel){.type = HG_WIRE_CANCEL}, HG_CANCEL_GRACE, err);
 }
 
 /* One frame of a call that is not its end. */
@@ -306,19 +313,20 @@ hangar_code hg_runner_call_parcel(hg_runner *r, const hg_parcel *call, hg_piece_
                                   hangar_job *job, hg_frame *out, hangar_err *err)
 {
     *out = (hg_frame){0};
-    if (r->state != READY)
-        return hg_fail(err, r->state == BUSY ? HANGAR_E_BUSY : HANGAR_E_ENGINE, "the %s engine %s",
+    if (r->state != HG_RUNNER_READY)
+        return hg_fail(err, r->state == HG_RUNNER_BUSY ? HANGAR_E_BUSY : HANGAR_E_ENGINE, "the %s engine %s",
                        r->engine->name,
-                       r->state == BUSY ? "is busy with another call" : "has ended; load the model again");
+                       r->state == HG_RUNNER_BUSY ? "is busy with another call"
+                                                  : "has ended; load the model again");
     hangar_code code = hg_job_check(job, err);
     if (code != HANGAR_OK) return code;
-    move_to(r, BUSY);
+    hg_runner_move(r, HG_RUNNER_BUSY);
     hg_parcel parcel = *call;
     parcel.type = HG_WIRE_CALL;
     course c = {.on_piece = on_piece, .ctx = ctx, .job = job};
     code = send_frame(r, &parcel, r->options.step_timeout, err);
     if (code == HANGAR_OK) code = follow_call(r, &c, out, err);
-    if (r->state == BUSY) move_to(r, READY);
+    if (r->state == HG_RUNNER_BUSY) hg_runner_move(r, HG_RUNNER_READY);
     return code;
 }
 
@@ -332,7 +340,7 @@ hangar_code hg_runner_call(hg_runner *r, hg_str call, const void *bin, size_t bi
 void hg_runner_end(hg_runner *r)
 {
     if (!r) return;
-    move_to(r, ENDED);
+    hg_runner_move(r, HG_RUNNER_ENDED);
     hg_proc_end(r->proc, END_GRACE);
     free(r);
 }

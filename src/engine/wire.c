@@ -4,7 +4,7 @@
  * blocks, and no call hangs for longer than its caller said. A frame's lengths are checked before anything is
  * allocated; a descriptor that nobody announced is closed.
  */
-#include "engine/wire.h"
+#include "engine/wire_inner.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -14,11 +14,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
-
-#define HEADER 16
 
 static void put16(uint8_t *at, uint32_t n)
 {
@@ -58,34 +54,46 @@ static hangar_code wait_for(int fd, short events, double deadline, hangar_err *e
 
 /* ---- sending ---- */
 
-/* One sendmsg of what is left; the descriptor rides on the first byte. Moves the vectors on. */
-static hangar_code send_some(int fd, struct iovec **iov, size_t *count, int *pass, double seconds,
-                             hangar_err *err)
+hangar_code hg_wire_header_write(const hg_parcel *parcel, uint8_t header[HG_WIRE_HEADER], hangar_err *err)
+{
+    if (parcel->json.len > HG_WIRE_JSON_MAX)
+        return hg_fail(err, HANGAR_E_LIMIT, "a frame's text of %zu bytes is over the limit of %zu",
+                       parcel->json.len, HG_WIRE_JSON_MAX);
+    if (parcel->bin_len > HG_WIRE_BIN_MAX)
+        return hg_fail(err, HANGAR_E_LIMIT, "a frame's data of %zu bytes is over the limit of %zu",
+                       parcel->bin_len, HG_WIRE_BIN_MAX);
+    put32(header, HG_WIRE_MAGIC);
+    put16(header + 4, (uint32_t)parcel->type);
+    put16(header + 6, parcel->fd > 0 ? HG_WIRE_HAS_FD : 0);
+    put32(header + 8, (uint32_t)parcel->json.len);
+    put32(header + 12, (uint32_t)parcel->bin_len);
+    return HANGAR_OK;
+}
+
+ssize_t hg_wire_sendmsg(int fd, struct iovec *iov, size_t count, int pass)
 {
     union {
         struct cmsghdr align;
         char bytes[CMSG_SPACE(sizeof(int))];
     } control = {0};
-    struct msghdr msg = {.msg_iov = *iov, .msg_iovlen = *count};
-    if (*pass > 0) {
+    struct msghdr msg = {.msg_iov = iov, .msg_iovlen = count};
+    if (pass > 0) {
         msg.msg_control = control.bytes;
         msg.msg_controllen = sizeof control.bytes;
         struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
         c->cmsg_level = SOL_SOCKET;
         c->cmsg_type = SCM_RIGHTS;
         c->cmsg_len = CMSG_LEN(sizeof(int));
-        memcpy(CMSG_DATA(c), pass, sizeof(int));
+        memcpy(CMSG_DATA(c), &pass, sizeof(int));
     }
-    ssize_t n = sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (n < 0) {
-        if (errno == EINTR) return HANGAR_OK;
-        if (errno == EAGAIN || errno == EWOULDBLOCK)
-            return wait_for(fd, POLLOUT, seconds < 0 ? -1 : hg_now() + seconds, err);
-        if (errno == EPIPE || errno == ECONNRESET) return gone(err);
-        return hg_fail_errno(err, errno, "writing to a runner's socket");
-    }
-    *pass = 0;
-    size_t done = (size_t)n;
+    ssize_t n;
+    do n = sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    return n;
+}
+
+void hg_wire_iov_skip(struct iovec **iov, size_t *count, size_t done)
+{
     while (*count > 0 && done >= (*iov)->iov_len) {
         done -= (*iov)->iov_len;
         ++*iov;
@@ -95,30 +103,34 @@ static hangar_code send_some(int fd, struct iovec **iov, size_t *count, int *pas
         (*iov)->iov_base = (char *)(*iov)->iov_base + done;
         (*iov)->iov_len -= done;
     }
+}
+
+/* One sendmsg of what is left, or a wait; the descriptor rides on the first byte. Moves the vectors on. */
+static hangar_code send_some(int fd, struct iovec **iov, size_t *count, int *pass, double seconds,
+                             hangar_err *err)
+{
+    ssize_t n = hg_wire_sendmsg(fd, *iov, *count, *pass);
+    if (n < 0) {
+        if (errno == EAGAIN || errno == EWOULDBLOCK)
+            return wait_for(fd, POLLOUT, seconds < 0 ? -1 : hg_now() + seconds, err);
+        if (errno == EPIPE || errno == ECONNRESET) return gone(err);
+        return hg_fail_errno(err, errno, "writing to a runner's socket");
+    }
+    *pass = 0;
+    hg_wire_iov_skip(iov, count, (size_t)n);
     return HANGAR_OK;
 }
 
 hangar_code hg_wire_send_parcel(int fd, const hg_parcel *parcel, double seconds, hangar_err *err)
 {
-    if (parcel->json.len > HG_WIRE_JSON_MAX)
-        return hg_fail(err, HANGAR_E_LIMIT, "a frame's text of %zu bytes is over the limit of %zu",
-                       parcel->json.len, HG_WIRE_JSON_MAX);
-    if (parcel->bin_len > HG_WIRE_BIN_MAX)
-        return hg_fail(err, HANGAR_E_LIMIT, "a frame's data of %zu bytes is over the limit of %zu",
-                       parcel->bin_len, HG_WIRE_BIN_MAX);
-    uint8_t header[HEADER];
-    put32(header, HG_WIRE_MAGIC);
-    put16(header + 4, (uint32_t)parcel->type);
-    put16(header + 6, parcel->fd > 0 ? HG_WIRE_HAS_FD : 0);
-    put32(header + 8, (uint32_t)parcel->json.len);
-    put32(header + 12, (uint32_t)parcel->bin_len);
+    uint8_t header[HG_WIRE_HEADER];
+    hangar_code code = hg_wire_header_write(parcel, header, err);
     struct iovec parts[3] = {{header, sizeof header},
                              {(void *)parcel->json.ptr, parcel->json.len},
                              {(void *)parcel->bin, parcel->bin_len}};
     struct iovec *iov = parts;
     size_t count = 3;
     int pass = parcel->fd;
-    hangar_code code = HANGAR_OK;
     while (count > 0 && code == HANGAR_OK) code = send_some(fd, &iov, &count, &pass, seconds, err);
     return code;
 }
@@ -143,8 +155,7 @@ hangar_code hg_wire_send_doc(int fd, hg_wire_type type, hg_jw *doc, const void *
 
 /* ---- receiving ---- */
 
-/* Takes the descriptors out of a message: the first is kept in *kept (if it has none yet), all others are closed. */
-static void take_fds(struct msghdr *msg, int *kept)
+void hg_wire_take_fds(struct msghdr *msg, int *kept)
 {
     for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
         if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
@@ -180,7 +191,7 @@ static hangar_code read_all(int fd, void *to, size_t len, double deadline, int *
                              .msg_controllen = sizeof control.bytes};
         ssize_t n = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
         if (n > 0) {
-            take_fds(&msg, kept);
+            hg_wire_take_fds(&msg, kept);
             at += (size_t)n;
             continue;
         }
@@ -195,8 +206,7 @@ static hangar_code read_all(int fd, void *to, size_t len, double deadline, int *
     return HANGAR_OK;
 }
 
-/* The header's fields, each within its limits. */
-static hangar_code read_header(const uint8_t h[HEADER], hg_frame *out, size_t *json_len, hangar_err *err)
+hangar_code hg_wire_header_read(const uint8_t h[HG_WIRE_HEADER], hg_wire_header *out, hangar_err *err)
 {
     if ((uint32_t)hg_little(h, 4) != HG_WIRE_MAGIC)
         return hg_fail(err, HANGAR_E_INVALID, "not a frame: it begins with %08x", (uint32_t)hg_little(h, 4));
@@ -206,17 +216,30 @@ static hangar_code read_header(const uint8_t h[HEADER], hg_frame *out, size_t *j
     uint32_t flags = (uint32_t)hg_little(h + 6, 2);
     if (flags & ~HG_WIRE_HAS_FD || (flags && type != HG_WIRE_CALL))
         return hg_fail(err, HANGAR_E_INVALID, "a frame of type %u with flags %x", type, flags);
-    *json_len = (uint32_t)hg_little(h + 8, 4);
-    out->bin_len = (uint32_t)hg_little(h + 12, 4);
-    if (*json_len > HG_WIRE_JSON_MAX || out->bin_len > HG_WIRE_BIN_MAX)
+    *out = (hg_wire_header){.type = (hg_wire_type)type,
+                            .has_fd = flags & HG_WIRE_HAS_FD,
+                            .json_len = (uint32_t)hg_little(h + 8, 4),
+                            .bin_len = (uint32_t)hg_little(h + 12, 4)};
+    if (out->json_len > HG_WIRE_JSON_MAX || out->bin_len > HG_WIRE_BIN_MAX)
         return hg_fail(err, HANGAR_E_LIMIT, "a frame of %zu and %zu bytes is over the limits of %zu and %zu",
-                       *json_len, out->bin_len, HG_WIRE_JSON_MAX, HG_WIRE_BIN_MAX);
-    bool has_fd = flags & HG_WIRE_HAS_FD;
-    if (has_fd != (out->fd > 0)) {
-        if (has_fd) return hg_fail(err, HANGAR_E_INVALID, "a frame promised a descriptor and has none");
+                       out->json_len, out->bin_len, HG_WIRE_JSON_MAX, HG_WIRE_BIN_MAX);
+    return HANGAR_OK;
+}
+
+/* The header's fields, each within its limits, and the descriptor that came or came not. */
+static hangar_code read_header(const uint8_t bytes[HG_WIRE_HEADER], hg_frame *out, size_t *json_len,
+                               hangar_err *err)
+{
+    hg_wire_header h;
+    hangar_code code = hg_wire_header_read(bytes, &h, err);
+    if (code != HANGAR_OK) return code;
+    if (h.has_fd && out->fd <= 0)
+        return hg_fail(err, HANGAR_E_INVALID, "a frame promised a descriptor and has none");
+    if (!h.has_fd && out->fd > 0)
         return hg_fail(err, HANGAR_E_INVALID, "a frame came with a descriptor that it did not name");
-    }
-    out->type = (hg_wire_type)type;
+    out->type = h.type;
+    out->bin_len = h.bin_len;
+    *json_len = h.json_len;
     return HANGAR_OK;
 }
 
@@ -248,7 +271,7 @@ static hangar_code read_parts(int fd, size_t json_len, double deadline, hg_frame
 hangar_code hg_wire_recv(int fd, double seconds, hg_frame *out, hangar_err *err)
 {
     *out = (hg_frame){0};
-    uint8_t header[HEADER];
+    uint8_t header[HG_WIRE_HEADER];
     hangar_code code = wait_for(fd, POLLIN, seconds < 0 ? -1 : hg_now() + seconds, err);
     if (code != HANGAR_OK) return code;
     double deadline = seconds < 0 ? -1 : hg_now() + seconds;
