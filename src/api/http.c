@@ -51,8 +51,81 @@ static void run_shard(hg_shard *shard)
 static void on_turn(void *ctx)
 {
     hg_server *s = ctx;
-    for (size_t i = 0; i < HG_HTTP_SHARDS; i++)
+    for (size_t i = 0; i < s->shard_count; i++)
         if (s->shards[i].pending) run_shard(&s->shards[i]);
+}
+
+/* ---- shards ---- */
+
+/* libmicrohttpd's own words, which are few. */
+static void on_log(void *cls, const char *fmt, va_list args)
+{
+    char line[256];
+    (void)cls;
+    vsnprintf(line, sizeof line, fmt, args);
+    line[strcspn(line, "\r\n")] = '\0';
+    hg_log(HG_LOG_DEBUG, "http", "%s", line);
+}
+
+/* The escapes in an address are decoded by hg_target_parse, once: here they stay. */
+static size_t keep_escapes(void *cls, struct MHD_Connection *connection, char *text)
+{
+    (void)cls, (void)connection;
+    return strlen(text);
+}
+
+static hangar_code start_shard(hg_server *s, hg_shard *shard, hangar_err *err)
+{
+    shard->s = s;
+    struct MHD_OptionItem options[] = {
+        {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)(s->o.max_connections + HG_HTTP_REFUSED + 1), NULL},
+        {MHD_OPTION_CONNECTION_MEMORY_LIMIT, HG_HTTP_HEADER_BYTES, NULL},
+        {MHD_OPTION_STRICT_FOR_CLIENT, 1, NULL},
+        {MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)hg_req_begin, shard},
+        {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)hg_req_completed, shard},
+        {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)hg_conn_notify, shard},
+        {MHD_OPTION_UNESCAPE_CALLBACK, (intptr_t)keep_escapes, NULL},
+#if MHD_VERSION >= 0x00097700
+        {MHD_OPTION_CLIENT_DISCIPLINE_LVL, 2, NULL},
+#endif
+        {MHD_OPTION_END, 0, NULL},
+    };
+    shard->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET |
+                                         MHD_USE_ERROR_LOG,
+                                     0, NULL, NULL, hg_req_handle, shard, MHD_OPTION_EXTERNAL_LOGGER, on_log,
+                                     NULL, MHD_OPTION_ARRAY, options, MHD_OPTION_END);
+    const union MHD_DaemonInfo *info =
+        shard->daemon ? MHD_get_daemon_info(shard->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
+    if (!info) return hg_fail(err, HANGAR_E_FAILED, "the HTTP server did not start");
+    hangar_code code = hg_watch_new(s->host->loop, info->epoll_fd, on_epoll, shard, &shard->watch, err);
+    return code == HANGAR_OK ? hg_watch_set(shard->watch, HG_READABLE, err) : code;
+}
+
+static void stop_shard(hg_shard *shard)
+{
+    hg_watch_free(shard->watch);
+    if (shard->daemon) MHD_stop_daemon(shard->daemon);
+    *shard = (hg_shard){0};
+}
+
+/* Where a new connection goes: a shard is started for every HG_HTTP_SHARE connections. */
+static hg_shard *pick_shard(hg_server *s)
+{
+    hangar_err err = {0};
+    unsigned want = 1 + s->conns / HG_HTTP_SHARE;
+    if (want > s->shard_count && s->shard_count < HG_HTTP_SHARDS) {
+        hg_shard *more = &s->shards[s->shard_count];
+        if (start_shard(s, more, &err) == HANGAR_OK) {
+            s->shard_count++;
+            return more;
+        }
+        hg_log(HG_LOG_WARN, "http", "%s", err.msg); /* those that are there will do */
+        stop_shard(more);
+    }
+    hg_shard *least = &s->shards[0];
+    for (size_t i = 1; i < s->shard_count; i++)
+        if (s->shards[i].conns < least->conns) least = &s->shards[i];
+    return least;
 }
 
 /* ---- who is let in ---- */
@@ -62,11 +135,11 @@ static void enter(hg_door *door, int fd, const struct sockaddr *addr, socklen_t 
 {
     hg_server *s = door->s;
     hg_conn *c = hg_calloc(1, sizeof *c);
-    hg_shard *shard = &s->shards[s->next_shard++ % HG_HTTP_SHARDS];
     if (!c) {
         close(fd);
         return;
     }
+    hg_shard *shard = pick_shard(s);
     c->shard = shard;
     c->fd = fd;
     c->local = door->local;
@@ -114,50 +187,6 @@ static void on_knock(void *ctx, unsigned events)
 
 /* ---- start ---- */
 
-/* libmicrohttpd's own words, which are few. */
-static void on_log(void *cls, const char *fmt, va_list args)
-{
-    char line[256];
-    (void)cls;
-    vsnprintf(line, sizeof line, fmt, args);
-    line[strcspn(line, "\r\n")] = '\0';
-    hg_log(HG_LOG_DEBUG, "http", "%s", line);
-}
-
-/* The escapes in an address are decoded by hg_target_parse, once: here they stay. */
-static size_t keep_escapes(void *cls, struct MHD_Connection *connection, char *text)
-{
-    (void)cls, (void)connection;
-    return strlen(text);
-}
-
-static hangar_code start_shard(hg_server *s, hg_shard *shard, hangar_err *err)
-{
-    shard->s = s;
-    struct MHD_OptionItem options[] = {
-        {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)(s->o.max_connections + HG_HTTP_REFUSED + 1), NULL},
-        {MHD_OPTION_CONNECTION_MEMORY_LIMIT, HG_HTTP_HEADER_BYTES, NULL},
-        {MHD_OPTION_STRICT_FOR_CLIENT, 1, NULL},
-        {MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)hg_req_begin, shard},
-        {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)hg_req_completed, shard},
-        {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)hg_conn_notify, shard},
-        {MHD_OPTION_UNESCAPE_CALLBACK, (intptr_t)keep_escapes, NULL},
-#if MHD_VERSION >= 0x00097700
-        {MHD_OPTION_CLIENT_DISCIPLINE_LVL, 2, NULL},
-#endif
-        {MHD_OPTION_END, 0, NULL},
-    };
-    shard->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET |
-                                         MHD_USE_ERROR_LOG,
-                                     0, NULL, NULL, hg_req_handle, shard, MHD_OPTION_EXTERNAL_LOGGER, on_log,
-                                     NULL, MHD_OPTION_ARRAY, options, MHD_OPTION_END);
-    const union MHD_DaemonInfo *info =
-        shard->daemon ? MHD_get_daemon_info(shard->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
-    if (!info) return hg_fail(err, HANGAR_E_FAILED, "the HTTP server did not start");
-    hangar_code code = hg_watch_new(s->host->loop, info->epoll_fd, on_epoll, shard, &shard->watch, err);
-    return code == HANGAR_OK ? hg_watch_set(shard->watch, HG_READABLE, err) : code;
-}
-
 static hangar_code open_door(hg_server *s, hg_door *door, int fd, bool local, hangar_err *err)
 {
     door->s = s;
@@ -188,12 +217,20 @@ static hangar_code make_room(hg_server *s, hangar_err *err)
     return HANGAR_OK;
 }
 
+bool hg_server_has_keys(hg_server *s)
+{
+    hangar_err err = {0};
+    if (!s->keys) return false;
+    if (hg_keys_reload(s->keys, &err) != HANGAR_OK) hg_log(HG_LOG_WARN, "http", "%s", err.msg);
+    return hg_keys_count(s->keys) > 0;
+}
+
 static hangar_code listen_tcp(hg_server *s, const char *text, hangar_err *err)
 {
     int fd;
     hangar_code code = hg_listen_parse(text, &s->at, err);
     if (code != HANGAR_OK) return code;
-    if (!s->at.loopback)
+    if (!s->at.loopback && !hg_server_has_keys(s))
         return hg_fail(err, HANGAR_E_USAGE,
                        "%s can be reached from other machines; that needs API keys (hangar keys add)", text);
     code = hg_listen_open(&s->at, &fd, err);
@@ -223,12 +260,13 @@ static hangar_code copy_origins(hg_server *s, const char *const *cors, hangar_er
 static hangar_code start(hg_server *s, const hg_server_options *o, hangar_err *err)
 {
     hg_loop *loop = s->host->loop;
-    hangar_code code = copy_origins(s, o->cors, err);
+    hangar_code code = s->host->h ? hg_keys_open(s->host->h, &s->keys, err) : HANGAR_OK;
+    if (code == HANGAR_OK) code = copy_origins(s, o->cors, err);
     if (code == HANGAR_OK) code = make_room(s, err);
     if (code == HANGAR_OK) code = hg_timer_new(loop, hg_conn_tick, s, &s->tick, err);
     if (code == HANGAR_OK) code = hg_timer_new(loop, on_again, s, &s->again, err);
-    for (size_t i = 0; i < HG_HTTP_SHARDS && code == HANGAR_OK; i++)
-        code = start_shard(s, &s->shards[i], err);
+    if (code == HANGAR_OK) code = start_shard(s, &s->shards[0], err);
+    s->shard_count = 1;
     if (code == HANGAR_OK && o->listen && o->listen[0]) code = listen_tcp(s, o->listen, err);
     if (code == HANGAR_OK && o->socket && o->socket[0]) {
         code = hg_unix_listen(o->socket, &s->unix, err);
@@ -295,12 +333,10 @@ void hg_server_free(hg_server *s)
     for (int i = 0; i < HG_CONN_STATES; i++)
         for (hg_conn *c = s->lists[i].first; c; c = c->next)
             if (c->req) hg_req_wake(c->req);
-    for (size_t i = 0; i < HG_HTTP_SHARDS; i++) {
-        hg_watch_free(s->shards[i].watch);
-        if (s->shards[i].daemon) MHD_stop_daemon(s->shards[i].daemon);
-    }
+    for (size_t i = 0; i < s->shard_count; i++) stop_shard(&s->shards[i]);
     hg_timer_free(s->tick);
     hg_timer_free(s->again);
+    hg_keys_free(s->keys);
     for (size_t i = 0; s->cors && s->cors[i]; i++) free(s->cors[i]);
     free(s->cors);
     free(s);

@@ -4,9 +4,13 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "manager/metrics.h"
 
+#include <malloc.h>
 #include <math.h>
 #include <sys/socket.h>
+
+#define CROWD 1024 /* connections that are many */
 
 /* ---- lists ---- */
 
@@ -28,11 +32,20 @@ static void list_append(hg_server *s, hg_conn *c, hg_conn_state state)
     s->lists[state].last = c;
 }
 
+/* After a crowd has left, its memory is the system's again. */
+static void give_memory_back(hg_server *s)
+{
+    if (s->most < CROWD || s->conns > s->most / 4) return;
+    malloc_trim(0);
+    s->most = s->conns;
+}
+
 /* The clock that looks at deadlines runs while there are some. */
 static void keep_ticking(hg_server *s)
 {
     bool any = false;
     for (int i = 0; i < HG_CONN_STATES; i++) any |= i != HG_CONN_BUSY && s->lists[i].first;
+    any |= s->most >= CROWD;
     double every = fmin(1.0, s->o.slow_seconds / 4);
     if (any && !s->ticking) hg_timer_set(s->tick, every, every);
     if (!any && s->ticking) hg_timer_stop(s->tick);
@@ -120,6 +133,7 @@ static void look_at(hg_server *s, hg_conn_state state, double now)
             hg_conn_move(c, state);
             continue;
         }
+        if (state != HG_CONN_IDLE) hg_metric_add(HG_M_HTTP_REFUSED, (const char *const[]){"slow"}, 1);
         hg_conn_move(c, HG_CONN_BUSY); /* its end is on the way */
         hg_conn_cut(c, state == HG_CONN_IDLE ? "it was idle" : "it was too slow");
     }
@@ -131,6 +145,7 @@ void hg_conn_tick(void *server)
     double now = hg_now();
     for (int i = 0; i < HG_CONN_STATES; i++)
         if (i != HG_CONN_BUSY) look_at(s, (hg_conn_state)i, now);
+    give_memory_back(s);
     keep_ticking(s);
 }
 
@@ -148,17 +163,22 @@ void hg_conn_notify(void *cls, struct MHD_Connection *connection, void **context
         if (!c) return;
         c->mhd = connection;
         s->conns++;
+        if (s->conns > s->most) s->most = s->conns;
+        shard->conns++;
         if (c->refused) s->refused++;
         list_append(s, c, HG_CONN_HEAD);
         hg_conn_move(c, HG_CONN_HEAD);
+        hg_metric_set(HG_M_HTTP_CONNECTIONS, NULL, s->conns);
         return;
     }
     hg_conn *c = *context;
     *context = NULL;
     if (!c) return;
     s->conns--;
+    shard->conns--;
     if (c->refused) s->refused--;
     list_remove(s, c);
     hg_watch_free(c->watch);
     free(c);
+    hg_metric_set(HG_M_HTTP_CONNECTIONS, NULL, s->conns);
 }

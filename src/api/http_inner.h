@@ -12,8 +12,8 @@
  *   form.c          multipart/form-data
  *
  * libmicrohttpd parses and sends. It runs without threads and without a listening socket: connections are accepted here and dealt
- * out to a few of its daemons ("shards"), since one walks over all its sleeping connections whenever one of them is woken. Each
- * shard has an epoll descriptor, which the loop watches; MHD_run is called once in a turn for the shards that have something to do,
+ * out to several of its daemons ("shards", started as they are needed), since one walks over all its sleeping connections whenever one of
+ * them is woken. Each shard has an epoll descriptor, which the loop watches; MHD_run is called once in a turn for the shards that have something to do,
  * after all other callbacks of the turn, so that everything that was written in one turn goes out together.
  *
  * A connection is in one list of the server at a time, by what it is waited for (hg_conn_state), each in the order of its deadlines but
@@ -31,12 +31,14 @@
 #include "api/listen.h"
 #include "api/target.h"
 #include "base/unixsock.h"
+#include "manager/keys.h"
 
 #include <microhttpd.h>
 
 /* ---- limits ---- */
 
-#define HG_HTTP_SHARDS 8
+#define HG_HTTP_SHARDS 32
+#define HG_HTTP_SHARE  256 /* connections, before another shard is started */
 #define HG_HTTP_HEADER_BYTES \
     (16 * HG_KIB)            /* of a request's head with what libmicrohttpd notes about it, else 431 */
 #define HG_HTTP_HEADERS 64   /* fields of a head, else 431                                          */
@@ -56,6 +58,7 @@ typedef struct hg_shard {
     hg_server *s;
     struct MHD_Daemon *daemon;
     hg_watch *watch;
+    unsigned conns;
     bool pending; /* has something to do in this turn */
 } hg_shard;
 
@@ -93,7 +96,8 @@ typedef struct hg_conn {
 
 struct hg_server {
     hg_host *host;
-    hg_server_options o; /* texts are owned */
+    hg_keys *keys;       /* NULL: the host has no hangar, so there are none */
+    hg_server_options o; /* without its texts */
     const hg_endpoint *const *endpoints;
     char **cors;
     hg_door doors[2]; /* TCP, unix */
@@ -102,6 +106,7 @@ struct hg_server {
     bool tcp;
     char url[80];
     hg_shard shards[HG_HTTP_SHARDS];
+    size_t shard_count;
     hg_timer *tick;  /* deadlines, while there are connections */
     hg_timer *again; /* a turn at once */
     bool ticking;
@@ -110,9 +115,9 @@ struct hg_server {
         hg_conn *first, *last;
     } lists[HG_CONN_STATES];
     unsigned conns, refused;
+    unsigned most; /* connections at once since memory was given back */
     size_t running;
-    uint64_t bodies; /* bytes of JSON bodies that are being read */
-    unsigned next_shard;
+    uint64_t bodies;   /* bytes of JSON bodies that are being read */
     hg_conn *entering; /* being added right now */
     uint8_t random[256];
     unsigned random_left;
@@ -149,6 +154,7 @@ struct hg_req {
     hg_buf headers; /* of the answer: name NUL value NUL ... */
     hg_buf out;     /* of a stream */
     size_t out_at;
+    uint64_t sent;               /* bytes of the answer's body that were given to libmicrohttpd */
     uint64_t body_len, body_max; /* UINT64_MAX: not told */
     uint64_t body_got;
     hg_buf body;
@@ -165,6 +171,8 @@ struct hg_req {
 
 /* ---- http.c ---- */
 
+/* Whether there are API keys now; whoever comes over TCP needs one then. */
+bool hg_server_has_keys(hg_server *s);
 /* The shard gets its turn before the loop sleeps. */
 void hg_shard_poke(hg_shard *shard);
 

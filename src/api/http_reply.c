@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "manager/metrics.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -170,7 +171,7 @@ static void answer_taken(hg_req *r, unsigned status, const char *type, char *byt
         bytes ? MHD_create_response_from_buffer(len, bytes, MHD_RESPMEM_MUST_FREE) : NULL;
     if (!a) free(bytes);
     r->ended = true;
-    r->out_at = len; /* for the time that sending may take */
+    r->sent = len;
     leave_answer(r, status, type, a);
 }
 
@@ -213,6 +214,7 @@ void hg_refuse(hg_req *r, unsigned status, const char *code, const char *fmt, ..
     va_start(args, fmt);
     vsnprintf(words, sizeof words, fmt, args);
     va_end(args);
+    hg_metric_add(HG_M_HTTP_REFUSED, (const char *const[]){code}, 1);
     reply_fault(r, status, code, words);
 }
 
@@ -234,6 +236,7 @@ static ssize_t on_room(void *cls, uint64_t pos, char *out, size_t max)
     size_t n = left < max ? left : max;
     memcpy(out, r->out.data + r->out_at, n);
     r->out_at += n;
+    r->sent += n;
     r->conn->moved += n;
     if (r->out_at == r->out.len) { /* an idle stream holds no memory */
         hg_buf_deinit(&r->out);
@@ -247,6 +250,7 @@ void hg_stream_begin(hg_req *r, unsigned status, const char *type)
 {
     if (r->answered) return;
     r->streams = true;
+    hg_metric_add(HG_M_HTTP_STREAMS, NULL, 1);
     hg_reply_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
     /* The block is for HTTP/1.0 only; chunks go through the connection's own memory. */
     leave_answer(r, status, type,
@@ -293,7 +297,7 @@ enum MHD_Result hg_reply_queue(hg_req *r)
 {
     if (!r->answer) return MHD_NO;
     double seconds = r->s->o.slow_seconds;
-    if (!r->streams) seconds *= 1 + (double)r->out_at / HG_HTTP_SLOW_BYTES;
+    if (!r->streams) seconds *= 1 + (double)r->sent / HG_HTTP_SLOW_BYTES;
     hg_conn_move_for(r->conn, HG_CONN_SEND, seconds);
     enum MHD_Result result = MHD_queue_response(r->conn->mhd, r->status, r->answer);
     MHD_destroy_response(r->answer);

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "manager/metrics.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -49,6 +50,20 @@ void *hg_req_begin(void *cls, const char *uri, struct MHD_Connection *connection
     return r;
 }
 
+/* What the figures tell of a request. A path that nobody knows is none, so that callers cannot make series. */
+static void count_request(const hg_req *r)
+{
+    char status[8];
+    const char *route = r->ep ? r->ep->path : "";
+    const char *method = r->ep ? r->head ? "HEAD" : r->ep->method : "";
+    snprintf(status, sizeof status, "%u", r->status);
+    hg_metric_add(HG_M_HTTP_REQUESTS, (const char *const[]){route, method, status}, 1);
+    if (r->ep) hg_metric_add(HG_M_HTTP_SECONDS, (const char *const[]){route}, hg_now() - r->began);
+    if (r->body_got > 0) hg_metric_add(HG_M_HTTP_RECEIVED, NULL, (double)r->body_got);
+    if (r->sent > 0) hg_metric_add(HG_M_HTTP_SENT, NULL, (double)r->sent);
+    if (r->streams) hg_metric_add(HG_M_HTTP_STREAMS, NULL, -1);
+}
+
 static void req_free(hg_req *r)
 {
     hg_body_free(r);
@@ -70,6 +85,7 @@ void hg_req_completed(void *cls, struct MHD_Connection *connection, void **state
     *state = NULL;
     if (!r) return;
     hg_req_lost(r);
+    count_request(r);
     r->conn->req = NULL;
     hg_conn_move(r->conn, HG_CONN_IDLE);
     if (r->called) r->s->running--;
@@ -81,6 +97,7 @@ void hg_req_completed(void *cls, struct MHD_Connection *connection, void **state
 void hg_req_lost(hg_req *r)
 {
     void (*fn)(void *) = r->ended ? NULL : r->gone_fn;
+    if (r->called && !r->ended && !r->gone) hg_metric_add(HG_M_HTTP_GONE, NULL, 1);
     r->gone = true;
     r->gone_fn = NULL;
     if (fn) fn(r->gone_ctx);
@@ -236,10 +253,29 @@ static bool choose_endpoint(hg_req *r)
     return take_rest(r, found.rest);
 }
 
-/* Whether the caller has the scope that the endpoint asks for. */
+/*
+ * Whether the caller has the scope that the endpoint asks for. The endpoint itself is what is judged, not its address. Without keys, this machine
+ * may do all; the owner of the unix socket may in any case.
+ */
 static bool check_key(hg_req *r)
 {
-    return r->ep != NULL;
+    const char *given, *name = NULL;
+    hg_str key;
+    hg_server *s = r->s;
+    if (r->ep->scope == HG_SCOPE_OPEN || r->conn->owner) return true;
+    if (!hg_server_has_keys(s) && (r->conn->local || s->at.loopback)) return true;
+    bool one = hg_req_single(r, MHD_HTTP_HEADER_AUTHORIZATION, &given);
+    hg_key_scope has =
+        one && s->keys && hg_bearer(given, &key) ? hg_keys_check(s->keys, key, &name) : HG_KEY_NONE;
+    if (has == HG_KEY_NONE) {
+        hg_refuse(r, 401, r->dialect == HG_DIALECT_OPENAI ? "invalid_api_key" : "unauthorized",
+                  given ? "this API key is not known" : "an API key is needed: Authorization: Bearer KEY");
+        return false;
+    }
+    hg_log(HG_LOG_DEBUG, "http", "%s with the key %s", r->id, name);
+    if (has == HG_KEY_MANAGE || r->ep->scope == HG_SCOPE_INFER) return true;
+    hg_refuse(r, 403, "denied", "this API key may ask models only");
+    return false;
 }
 
 /* All that is decided before a body is read. False: there is an answer. */
