@@ -40,12 +40,15 @@ function(hg_rooms_below out floor)
   set(${out} ${found} PARENT_SCOPE)
 endfunction()
 
-# Links rooms, in the order given, and the generated ONNX code behind them.
+# Links rooms, in the order given, and the generated ONNX code behind them. A verb calls public functions whose rooms are above it (a server's),
+# and such a room has the verbs for its routes: the linker looks through them until nothing is missing.
 function(hg_link_rooms target)
+  set(found "")
   foreach(room ${ARGN})
     if(TARGET hg_${room})
-      target_link_libraries(${target} PRIVATE hg_${room})
+      list(APPEND found hg_${room})
     endif()
   endforeach()
-  target_link_libraries(${target} PRIVATE hg_onnxpb)
+  list(JOIN found "," group)
+  target_link_libraries(${target} PRIVATE "$<LINK_GROUP:RESCAN,${group}>" hg_onnxpb)
 endfunction()

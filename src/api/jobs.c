@@ -8,6 +8,7 @@
  */
 #include "api/jobs.h"
 
+#include "api/http.h"
 #include "base/clock.h"
 #include "base/job.h"
 #include "base/log.h"
@@ -86,6 +87,7 @@ const char *hg_task_state_name(hg_task_state s)
 
 static void pump(void *ctx);
 static void start_waiting(hg_jobs *jobs);
+static void take_inbox(hg_task *t);
 
 static bool has_ended(const hg_task *t)
 {
@@ -291,6 +293,7 @@ static void end_task(hg_task *t)
 {
     hg_jobs *jobs = t->jobs;
     t->worked = true;
+    take_inbox(t);
     tell_dropped(t);
     task_move(t, t->code == HANGAR_OK            ? HG_TASK_DONE
                  : t->code == HANGAR_E_CANCELLED ? HG_TASK_CANCELLED
@@ -595,6 +598,17 @@ static void write_time(hg_jw *w, const char *key, int64_t at)
     else hg_jw_null(w, key);
 }
 
+/* "error" as an answer would have it. */
+static void write_error(const hg_task *t, hg_jw *w)
+{
+    HG_AUTO(hg_auto_free) char *text = hg_error_json(HG_DIALECT_NATIVE, &t->err);
+    hg_json *doc = NULL;
+    if (text && hg_json_parse(hg_str_of(text), NULL, &doc, NULL) == HANGAR_OK)
+        hg_jw_val(w, "error", hg_json_get(hg_json_root(doc), "error"));
+    else hg_jw_null(w, "error");
+    hg_json_free(doc);
+}
+
 void hg_task_write(const hg_task *t, const char *key, hg_jw *w)
 {
     hg_jw_obj(w, key);
@@ -609,10 +623,7 @@ void hg_task_write(const hg_task *t, const char *key, hg_jw *w)
     write_time(w, "ended", t->ended);
     hg_jw_u64(w, "events", t->first + t->kept_len - 1);
     if (has_ended(t) && t->code != HANGAR_OK) {
-        hg_jw_obj(w, "error");
-        hg_jw_text(w, "code", hangar_code_name(t->code));
-        hg_jw_text(w, "message", t->err.msg);
-        hg_jw_end(w);
+        write_error(t, w);
     } else {
         hg_jw_null(w, "error");
     }
