@@ -63,18 +63,19 @@ static hangar_code on_load(hg_llama *l, const hg_frame *frame)
     return hg_wire_send_doc(l->fd, HG_WIRE_READY, hg_llama_ready(l), NULL, 0, NULL);
 }
 
-/* CALL: the only operation is generate. */
+/* CALL: generate, or probe. */
 static hangar_code on_call(hg_llama *l, const hg_frame *frame)
 {
     hangar_err err = {0};
     const hg_jval *doc = hg_json_root(frame->doc);
     const char *op = hg_json_text_or(hg_json_get(doc, "op"), "");
     hg_jw *answer = NULL;
-    if (!l->model) hg_fail(&err, HANGAR_E_USAGE, "no model is loaded");
-    else if (strcmp(op, "generate") != 0)
-        hg_fail(&err, HANGAR_E_UNSUPPORTED, "this runner has no operation \"%s\"", op);
-    else if (hg_llama_generate(l, doc, &answer, &err) == HANGAR_OK)
-        return hg_wire_send_doc(l->fd, HG_WIRE_DONE, answer, NULL, 0, NULL);
+    hangar_code code;
+    if (!l->model) code = hg_fail(&err, HANGAR_E_USAGE, "no model is loaded");
+    else if (strcmp(op, "generate") == 0) code = hg_llama_generate(l, doc, &answer, &err);
+    else if (strcmp(op, "probe") == 0) code = hg_llama_probe(l, &answer, &err);
+    else code = hg_fail(&err, HANGAR_E_UNSUPPORTED, "this runner has no operation \"%s\"", op);
+    if (code == HANGAR_OK) return hg_wire_send_doc(l->fd, HG_WIRE_DONE, answer, NULL, 0, NULL);
     return answer_fail(l->fd, &err);
 }
 

@@ -59,6 +59,9 @@ hangar_code hg_llama_sampler(const hg_llama *l, const hg_generate_call *call, st
  * looser grammar. */
 hangar_code hg_schema_grammar(const char *schema, hg_buf *out, hangar_err *err);
 
+/* probe.c: one real token, after which the context is as it was. */
+hangar_code hg_llama_probe(hg_llama *l, hg_jw **out_done, hangar_err *err);
+
 /* generate.c: one call from prompt to DONE. */
 hangar_code hg_llama_generate(hg_llama *l, const hg_jval *doc, hg_jw **out_done, hangar_err *err);
 

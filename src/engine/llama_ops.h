@@ -26,6 +26,10 @@
  * DONE  {"text","tokens":[every id, the end token included],"finish":"stop"|"length","prompt_tokens","prompt_reused","begun_tokens" (with
  *        "begun"), "generated_tokens","prompt_seconds","generate_seconds"}: text and tokens are the new ones. A token that runs beyond the
  *        end of the begun text is new.
+ *
+ * CALL  {"op":"probe"}: one token goes through the model, behind what the context holds, and is taken out again. The next call finds the context as it
+ *        was (but that of a model which cannot forget one token: it begins anew). The first makes a context of the default length.
+ * DONE  {"seconds"}; FAIL ENGINE also when the scores are no numbers
  */
 #ifndef HG_ENGINE_LLAMA_OPS_H
 #define HG_ENGINE_LLAMA_OPS_H

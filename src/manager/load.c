@@ -39,6 +39,7 @@ void hangar_model_unload(hangar_model *model)
     if (!model) return;
     hg_runner_end(model->runner);
     if (model->loader && model->loader->unload) model->loader->unload(model);
+    hg_frame_deinit(&model->ready);
     hg_snapshot_free(model->snap);
     free(model->name);
     free(model);

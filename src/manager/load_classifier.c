@@ -125,13 +125,11 @@ static hangar_code classifier_read(const hg_snapshot *snap, hg_classifier *c, ha
 
 static hangar_code load(hangar_model *m, hangar_job *job, hangar_err *err)
 {
-    hg_frame ready = {0};
     hg_classifier *c = hg_calloc(1, sizeof *c);
     if (!c) return hg_fail_memory(err);
     hangar_code code = classifier_read(m->snap, c, err);
-    if (code == HANGAR_OK) code = hg_load_onnx(m, job, &ready, err);
-    if (code == HANGAR_OK) code = check_graph(hg_json_root(ready.doc), c, err);
-    hg_frame_deinit(&ready);
+    if (code == HANGAR_OK) code = hg_load_onnx(m, job, err);
+    if (code == HANGAR_OK) code = check_graph(hg_json_root(m->ready.doc), c, err);
     if (code == HANGAR_OK) {
         m->data = c;
         return code;
@@ -147,6 +145,12 @@ static void unload(hangar_model *m)
     classifier_free(m->data);
 }
 
+/* A few tokens, labelled. */
+static hangar_code probe(const hangar_model *m, char **out_call_json, hangar_err *err)
+{
+    return hg_probe_whole(m, "model", out_call_json, err);
+}
+
 const hg_loader hg_loader_classifier = {
     .name = "classifier",
     .task = "text classification",
@@ -154,4 +158,5 @@ const hg_loader hg_loader_classifier = {
     .takes = takes,
     .load = load,
     .unload = unload,
+    .probe = probe,
 };

@@ -16,6 +16,7 @@
 
 #include <stdlib.h>
 
+#define PROBE_FRAMES 4
 #define WINDOW      \
     ((uint64_t)30 * \
      HG_MEL_RATE) /* of transformers' pipeline: chunk_length_s 30, a sixth of it on each side */
@@ -250,7 +251,7 @@ static hangar_code load(hangar_model *m, hangar_job *job, hangar_err *err)
     hg_ctc *c = hg_calloc(1, sizeof *c);
     if (!c) return hg_fail_memory(err);
     hangar_code code = ctc_read(m->snap, c, err);
-    if (code == HANGAR_OK) code = hg_load_onnx(m, job, NULL, err);
+    if (code == HANGAR_OK) code = hg_load_onnx(m, job, err);
     if (code == HANGAR_OK) m->data = c;
     else ctc_free(c);
     return code;
@@ -261,6 +262,16 @@ static void unload(hangar_model *m)
     ctc_free(m->data);
 }
 
+/* The fewest samples that give a few frames. */
+static hangar_code probe(const hangar_model *m, char **out_call_json, hangar_err *err)
+{
+    const hg_ctc *c = m->data;
+    hg_time_shape shape = {.graph = "model",
+                           .rows = 1,
+                           .samples = (int64_t)(c->least + PROBE_FRAMES * c->ratio)};
+    return hg_probe_graph(m, &shape, out_call_json, err);
+}
+
 const hg_loader hg_loader_ctc = {
     .name = "ctc",
     .task = "speech recognition",
@@ -268,4 +279,5 @@ const hg_loader hg_loader_ctc = {
     .takes = takes,
     .load = load,
     .unload = unload,
+    .probe = probe,
 };

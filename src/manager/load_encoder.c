@@ -214,13 +214,11 @@ static hangar_code encoder_read(const hg_snapshot *snap, hg_encoder *e, hangar_e
 
 static hangar_code load(hangar_model *m, hangar_job *job, hangar_err *err)
 {
-    hg_frame ready = {0};
     hg_encoder *e = hg_calloc(1, sizeof *e);
     if (!e) return hg_fail_memory(err);
     hangar_code code = encoder_read(m->snap, e, err);
-    if (code == HANGAR_OK) code = hg_load_onnx(m, job, &ready, err);
-    if (code == HANGAR_OK) code = check_graph(hg_json_root(ready.doc), e, err);
-    hg_frame_deinit(&ready);
+    if (code == HANGAR_OK) code = hg_load_onnx(m, job, err);
+    if (code == HANGAR_OK) code = check_graph(hg_json_root(m->ready.doc), e, err);
     if (code == HANGAR_OK) {
         m->data = e;
         return code;
@@ -236,6 +234,12 @@ static void unload(hangar_model *m)
     encoder_free(m->data);
 }
 
+/* A few tokens to hidden states. */
+static hangar_code probe(const hangar_model *m, char **out_call_json, hangar_err *err)
+{
+    return hg_probe_whole(m, "model", out_call_json, err);
+}
+
 const hg_loader hg_loader_encoder = {
     .name = "encoder",
     .task = "embeddings",
@@ -243,4 +247,5 @@ const hg_loader hg_loader_encoder = {
     .takes = takes,
     .load = load,
     .unload = unload,
+    .probe = probe,
 };

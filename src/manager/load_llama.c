@@ -35,10 +35,19 @@ static hangar_code load(hangar_model *m, hangar_job *job, hangar_err *err)
     return hg_runner_start(hg_engine_get("llama"), &options, hg_str_of(frame), job, &m->runner, NULL, err);
 }
 
+/* One token (engine/llama_ops.h). */
+static hangar_code probe(const hangar_model *m, char **out_call_json, hangar_err *err)
+{
+    (void)m;
+    *out_call_json = hg_strdup("{\"op\":\"probe\"}");
+    return *out_call_json ? HANGAR_OK : hg_fail_memory(err);
+}
+
 const hg_loader hg_loader_llama = {
     .name = "llama",
     .task = "text generation",
     .verb = "run",
     .takes = takes,
     .load = load,
+    .probe = probe,
 };

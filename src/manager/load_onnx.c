@@ -158,7 +158,7 @@ static size_t front_graphs(hg_artifact *a, const char *const *names)
 
 /* Converts when needed and starts the runner. texts, graphs: NULL = none, all. */
 static hangar_code load_some(hangar_model *m, const char *const *texts, const char *const *graphs,
-                             hangar_job *job, hg_frame *out_ready, hangar_err *err)
+                             hangar_job *job, hangar_err *err)
 {
     HG_AUTO(hg_artifact_auto_free) hg_artifact *artifact = NULL;
     HG_AUTO(hg_auto_free) char *frame = NULL;
@@ -179,21 +179,20 @@ static hangar_code load_some(hangar_model *m, const char *const *texts, const ch
         hg_runner_options options = {m->h->settings->load_timeout, m->h->settings->step_timeout};
         hg_parcel load = {.json = hg_str_of(frame), .bin = bin.data, .bin_len = bin.len};
         code =
-            hg_runner_start_parcel(hg_engine_get("onnx"), &options, &load, job, &m->runner, out_ready, err);
+            hg_runner_start_parcel(hg_engine_get("onnx"), &options, &load, job, &m->runner, &m->ready, err);
     }
     hg_buf_deinit(&bin);
     return code;
 }
 
-hangar_code hg_load_onnx_texts(hangar_model *m, const char *const *texts, hangar_job *job,
-                               hg_frame *out_ready, hangar_err *err)
+hangar_code hg_load_onnx_texts(hangar_model *m, const char *const *texts, hangar_job *job, hangar_err *err)
 {
-    return load_some(m, texts, NULL, job, out_ready, err);
+    return load_some(m, texts, NULL, job, err);
 }
 
 hangar_code hg_load_onnx_graphs(hangar_model *m, const char *const *graphs, hangar_job *job, hangar_err *err)
 {
-    return load_some(m, NULL, graphs, job, NULL, err);
+    return load_some(m, NULL, graphs, job, err);
 }
 
 hangar_code hg_open_regular_high(const char *file, int *out_fd, hangar_err *err)
@@ -207,7 +206,7 @@ hangar_code hg_open_regular_high(const char *file, int *out_fd, hangar_err *err)
     return code;
 }
 
-hangar_code hg_load_onnx(hangar_model *m, hangar_job *job, hg_frame *out_ready, hangar_err *err)
+hangar_code hg_load_onnx(hangar_model *m, hangar_job *job, hangar_err *err)
 {
-    return hg_load_onnx_texts(m, NULL, job, out_ready, err);
+    return hg_load_onnx_texts(m, NULL, job, err);
 }

@@ -102,6 +102,12 @@ static void unload(hangar_model *m)
     pair_free(m->data);
 }
 
+/* A few tokens through the text's half. */
+static hangar_code probe(const hangar_model *m, char **out_call_json, hangar_err *err)
+{
+    return hg_probe_whole(m, graphs[0], out_call_json, err);
+}
+
 const hg_loader hg_loader_pair = {
     .name = "pair",
     .verb = "embed",
@@ -109,4 +115,5 @@ const hg_loader hg_loader_pair = {
     .takes = takes,
     .load = load,
     .unload = unload,
+    .probe = probe,
 };

@@ -25,7 +25,18 @@ static bool takes(const hg_snapshot *snap, const hg_facts *facts)
 
 static hangar_code load(hangar_model *m, hangar_job *job, hangar_err *err)
 {
-    return hg_load_onnx_texts(m, texts, job, NULL, err);
+    return hg_load_onnx_texts(m, texts, job, err);
+}
+
+/* One token behind another, with a cache made for it: the one that is kept for the next question is not touched. */
+static hangar_code probe(const hangar_model *m, char **out_call_json, hangar_err *err)
+{
+    hg_time_shape shape = {.graph = "model", .rows = 1, .length = 1, .past = 1};
+    const hg_or_session s = {.ready = m->ready};
+    if (hg_or_name(&s, "decoder_model_merged", "inputs", 0))
+        shape =
+            (hg_time_shape){.graph = "decoder_model_merged", .rows = 1, .length = 1, .past = 1, .source = 1};
+    return hg_probe_graph(m, &shape, out_call_json, err);
 }
 
 const hg_loader hg_loader_text = {
@@ -34,4 +45,5 @@ const hg_loader hg_loader_text = {
     .verb = "run",
     .takes = takes,
     .load = load,
+    .probe = probe,
 };

@@ -29,7 +29,7 @@ static hangar_code load(hangar_model *m, hangar_job *job, hangar_err *err)
     if (!v) return hg_fail_memory(err);
     hangar_code code = hg_classifier_config(m->snap, &v->labels, err);
     if (code == HANGAR_OK) code = hg_sight_read(m->snap, m->facts.architecture, &v->sight, err);
-    if (code == HANGAR_OK) code = hg_load_onnx(m, job, NULL, err);
+    if (code == HANGAR_OK) code = hg_load_onnx(m, job, err);
     if (code == HANGAR_OK) m->data = v;
     else vision_free(v);
     return code;
@@ -40,6 +40,12 @@ static void unload(hangar_model *m)
     vision_free(m->data);
 }
 
+/* One picture. */
+static hangar_code probe(const hangar_model *m, char **out_call_json, hangar_err *err)
+{
+    return hg_probe_whole(m, "model", out_call_json, err);
+}
+
 const hg_loader hg_loader_vision = {
     .name = "vision",
     .verb = "classify --image",
@@ -47,4 +53,5 @@ const hg_loader hg_loader_vision = {
     .takes = takes,
     .load = load,
     .unload = unload,
+    .probe = probe,
 };

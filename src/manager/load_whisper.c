@@ -191,7 +191,7 @@ static hangar_code load(hangar_model *m, hangar_job *job, hangar_err *err)
 {
     hg_whisper *w = NULL;
     hangar_code code = whisper_read(m->snap, &w, err);
-    if (code == HANGAR_OK) code = hg_load_onnx(m, job, NULL, err);
+    if (code == HANGAR_OK) code = hg_load_onnx(m, job, err);
     if (code == HANGAR_OK) m->data = w;
     else whisper_free(w);
     return code;
@@ -202,6 +202,12 @@ static void unload(hangar_model *m)
     whisper_free(m->data);
 }
 
+/* One window through the encoder. */
+static hangar_code probe(const hangar_model *m, char **out_call_json, hangar_err *err)
+{
+    return hg_probe_whole(m, "encoder_model", out_call_json, err);
+}
+
 const hg_loader hg_loader_whisper = {
     .name = "whisper",
     .task = "speech recognition",
@@ -209,4 +215,5 @@ const hg_loader hg_loader_whisper = {
     .takes = takes,
     .load = load,
     .unload = unload,
+    .probe = probe,
 };

@@ -18,6 +18,7 @@ struct hangar_model {
     hg_snapshot *snap;
     hg_facts facts;
     hg_runner *runner;
+    hg_frame ready; /* what the ONNX runner said of its graphs (READY); empty with others */
     double load_seconds;
     void *data; /* the loader's own (tokenizer, token tables, ...) */
 };
@@ -31,6 +32,11 @@ struct hg_loader {
     hangar_code (*load)(hangar_model *m, hangar_job *job, hangar_err *err);
     void (*unload)(
         hangar_model *m); /* frees m->data; the runner is ended by the caller; NULL = nothing to free */
+    /*
+     * The CALL (the caller's text) of a real but small inference: one token, one vector, one window. It disturbs nothing that the runner keeps for
+     * the next call, and is answered with DONE {"seconds"}. Reads no files.
+     */
+    hangar_code (*probe)(const hangar_model *m, char **out_call_json, hangar_err *err);
 };
 
 /* UNSUPPORTED, naming what the model is and what would fit, unless the model was loaded by `loader` or another for the same task. */

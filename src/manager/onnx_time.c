@@ -32,12 +32,6 @@ double hg_times_score(const hg_times *t)
     return t->prefill + t->batch + HG_TIME_STEPS * t->step;
 }
 
-/* One measurement: `rows` sequences of `length` tokens behind `past` others, beside an encoder's `source` positions. */
-typedef struct shape {
-    const char *graph;
-    int64_t rows, length, past, source;
-} shape;
-
 typedef struct measure {
     hg_or_session *s;
     hg_proof_facts facts;
@@ -61,10 +55,9 @@ static void describe(hg_jw *w, const char *name, hg_or_type type, const int64_t 
 }
 
 /* One input of a graph, by its name; false when nobody knows what it is. */
-static bool describe_port(const measure *m, const shape *s, const char *name, const hg_or_tensor *port,
-                          hg_jw *w)
+static bool describe_port(const hg_proof_facts *f, const hg_time_shape *s, const char *name,
+                          const hg_or_tensor *port, hg_jw *w)
 {
-    const hg_proof_facts *f = &m->facts;
     const int64_t tokens[] = {s->rows, s->length}, all[] = {s->rows, s->past + s->length},
                   source[] = {s->rows, s->source}, one[] = {1};
     int64_t big[4] = {s->rows, port->shape[1], port->shape[2], port->shape[3]};
@@ -87,10 +80,12 @@ static bool describe_port(const measure *m, const shape *s, const char *name, co
     } else if (hg_streq(name, "input_features") && port->rank == 3) {
         describe(w, name, port->type, big, 3, "random", 1);
     } else if (hg_streq(name, "pixel_values")) {
-        const int64_t picture[] = {1, (int64_t)f->channels, (int64_t)f->height, (int64_t)f->width};
+        int64_t picture[] = {1, (int64_t)f->channels, (int64_t)f->height, (int64_t)f->width};
+        for (size_t i = 1; i < 4 && port->rank == 4; i++)
+            if (port->shape[i] > 0) picture[i] = port->shape[i];
         describe(w, name, port->type, picture, 4, "random", 1);
     } else if (hg_streq(name, "input_values")) {
-        const int64_t sound[] = {1, HG_TIME_SAMPLES};
+        const int64_t sound[] = {1, s->samples ? s->samples : HG_TIME_SAMPLES};
         describe(w, name, port->type, sound, 2, "random", 1);
     } else {
         return false;
@@ -98,21 +93,24 @@ static bool describe_port(const measure *m, const shape *s, const char *name, co
     return true;
 }
 
-static hangar_code call_text(const measure *m, const shape *s, char **out, hangar_err *err)
+/* The call for runs of a graph. */
+hangar_code hg_time_call(const hg_or_session *s, const hg_proof_facts *facts, const hg_time_shape *shape,
+                         int warm, int repeats, double seconds, char **out, hangar_err *err)
 {
     HG_AUTO(hg_jw_auto_free) hg_jw *w = hg_jw_new();
     const char *name;
     if (!w) return hg_fail_memory(err);
     hg_jw_obj(w, NULL);
     hg_jw_text(w, "op", "time");
-    hg_jw_text(w, "graph", s->graph);
-    hg_jw_i64(w, "warm", HG_TIME_WARM);
-    hg_jw_i64(w, "repeats", HG_TIME_REPEATS);
-    hg_jw_f64(w, "seconds", m->seconds);
+    hg_jw_text(w, "graph", shape->graph);
+    hg_jw_i64(w, "warm", warm);
+    hg_jw_i64(w, "repeats", repeats);
+    hg_jw_f64(w, "seconds", seconds);
     hg_jw_arr(w, "inputs");
-    for (size_t i = 0; (name = hg_or_name(m->s, s->graph, "inputs", i)); i++) {
+    for (size_t i = 0; (name = hg_or_name(s, shape->graph, "inputs", i)); i++) {
         hg_or_tensor port;
-        if (!hg_or_port(m->s, s->graph, "inputs", name, &port) || !describe_port(m, s, name, &port, w))
+        if (!hg_or_port(s, shape->graph, "inputs", name, &port) ||
+            !describe_port(facts, shape, name, &port, w))
             return hg_fail(err, HANGAR_E_UNSUPPORTED, "nobody knows how to time a graph with the input %s",
                            name);
     }
@@ -120,13 +118,14 @@ static hangar_code call_text(const measure *m, const shape *s, char **out, hanga
 }
 
 /* The median of one measurement. */
-static hangar_code take(const measure *m, const shape *s, double *out, hangar_err *err)
+static hangar_code take(const measure *m, const hg_time_shape *s, double *out, hangar_err *err)
 {
     double seconds[HG_TIME_REPEATS];
     size_t n = 0;
     hg_frame done = {0};
     HG_AUTO(hg_auto_free) char *call = NULL;
-    hangar_code code = call_text(m, s, &call, err);
+    hangar_code code =
+        hg_time_call(m->s, &m->facts, s, HG_TIME_WARM, HG_TIME_REPEATS, m->seconds, &call, err);
     if (code == HANGAR_OK)
         code = hg_runner_call(m->s->runner, hg_str_of(call), NULL, 0, NULL, NULL, m->s->job, &done, err);
     if (code != HANGAR_OK) return code;
@@ -164,8 +163,8 @@ static hangar_code measure_whole(measure *m, hg_times *out, hangar_err *err)
     hg_or_tensor port;
     bool only_text = hg_or_port(m->s, MODEL, "inputs", "input_ids", &port) &&
                      !hg_or_port(m->s, MODEL, "inputs", "pixel_values", &port);
-    shape one = {MODEL, 1, tokens_of(m, HG_TIME_TOKENS), 0, 0};
-    shape many = {MODEL, HG_TIME_BATCH, tokens_of(m, HG_TIME_SHORT), 0, 0};
+    hg_time_shape one = {MODEL, 1, tokens_of(m, HG_TIME_TOKENS), 0, 0, 0};
+    hg_time_shape many = {MODEL, HG_TIME_BATCH, tokens_of(m, HG_TIME_SHORT), 0, 0, 0};
     if (!only_text) return take(m, &one, &out->prefill, err);
     m->seconds /= 2;
     hangar_code code = take(m, &one, &out->prefill, err);
@@ -175,7 +174,7 @@ static hangar_code measure_whole(measure *m, hg_times *out, hangar_err *err)
 static hangar_code measure_decoder(measure *m, hg_times *out, hangar_err *err)
 {
     int64_t tokens = tokens_of(m, HG_TIME_TOKENS);
-    shape first = {MODEL, 1, tokens, 0, 0}, next = {MODEL, 1, 1, tokens, 0};
+    hg_time_shape first = {MODEL, 1, tokens, 0, 0, 0}, next = {MODEL, 1, 1, tokens, 0, 0};
     m->seconds /= 2;
     hangar_code code = take(m, &first, &out->prefill, err);
     return code == HANGAR_OK ? take(m, &next, &out->step, err) : code;
@@ -185,7 +184,8 @@ static hangar_code measure_encdec(measure *m, hg_times *out, hangar_err *err)
 {
     hg_or_tensor port;
     int64_t tokens = tokens_of(m, HG_TIME_TOKENS);
-    shape first = {ENCODER, 1, tokens, 0, 0}, next = {DECODER, 1, 1, tokens_of(m, HG_TIME_PAST), tokens};
+    hg_time_shape first = {ENCODER, 1, tokens, 0, 0, 0},
+                  next = {DECODER, 1, 1, tokens_of(m, HG_TIME_PAST), tokens, 0};
     if (hg_or_port(m->s, ENCODER, "outputs", "last_hidden_state", &port) && port.rank == 3 &&
         port.shape[1] > 0)
         next.source = port.shape[1];

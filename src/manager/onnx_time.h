@@ -37,6 +37,19 @@ double hg_median(double *numbers, size_t n);
 /* What a form costs at the model's main use, from the other members. */
 double hg_times_score(const hg_times *t);
 
+/* One run: `rows` sequences of `length` tokens behind `past` others, beside an encoder's `source` positions; or so much sound, or a picture. */
+typedef struct hg_time_shape {
+    const char *graph;
+    int64_t rows, length, past, source;
+    int64_t samples; /* 0 = HG_TIME_SAMPLES */
+} hg_time_shape;
+/*
+ * The call "time" for such runs of a graph, told by what its READY says of its inputs. Token ids are below facts->vocab; the size of a picture is
+ * the graph's own where it has one, else that of the facts. UNSUPPORTED when it wants an input that is not known.
+ */
+hangar_code hg_time_call(const hg_or_session *s, const hg_proof_facts *facts, const hg_time_shape *shape,
+                         int warm, int repeats, double seconds, char **out, hangar_err *err);
+
 /*
  * Measures for at most `seconds` (each number takes two runs at least). UNSUPPORTED when the graph wants an input that is not known.
  */
