@@ -19,7 +19,8 @@ HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_config_show(hangar *h, char **ou
 /*
  * Reads a configuration file (NULL: the one that would be used) and names what is wrong, each with its
  * line: {"file","ok","problems":[{"line","column","key","message"}]}. Problems are the result INVALID, with
- * out_json filled. Needs no opened hangar.
+ * out_json filled. The models that it declares are looked at too, those of models.json
+ * beside it among them (line 0 then). Needs no opened hangar.
  */
 HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_config_check(const char *file, char **out_json,
                                                              hangar_err *err);

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "hub/hub.h"
+#include "manager/catalog.h"
 #include "manager/journal.h"
 #include "manager/metrics.h"
 
@@ -14,6 +15,7 @@ hangar_code hangar_model_download(hangar *h, const char *ref, const hangar_downl
     if (out_json) *out_json = NULL;
     hangar_code code =
         hg_options_read(options, sizeof options->size, "hangar_download_options", &known, sizeof known, err);
+    if (code == HANGAR_OK) code = hg_catalog_has_weights(h, ref, err);
     if (code == HANGAR_OK) code = hg_ref_parse(ref, &parsed, err);
     if (code != HANGAR_OK) return code;
     int64_t id = known.dry_run ? 0 : hg_journal_begin(h, "pull", ref);

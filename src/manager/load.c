@@ -2,6 +2,7 @@
 /* hangar_model_load: from a REF to a model that a runner holds, by the first loader that takes it. */
 #include "base/clock.h"
 #include "base/mem.h"
+#include "manager/catalog.h"
 #include "manager/loaded.h"
 
 #include <stdio.h>
@@ -48,12 +49,8 @@ void hangar_model_unload(hangar_model *model)
 /* Finds the model in the store and reads what it is. */
 static hangar_code find(hangar_model *m, hangar_err *err)
 {
-    hg_ref ref;
-    hangar_code code = hg_ref_parse(m->name, &ref, err);
-    if (code == HANGAR_OK) code = hg_snapshot_open(m->h->store, &ref, &m->snap, err);
+    hangar_code code = hg_catalog_snapshot(m->h, m->name, &m->snap, err);
     if (code != HANGAR_OK) return code;
-    if (ref.file[0] && !hg_snapshot_file_get(m->snap, ref.file))
-        return hg_fail(err, HANGAR_E_NOT_FOUND, "%s has no file %s in the store", ref.repo, ref.file);
     hg_facts_read(m->snap, &m->facts, NULL);
     return HANGAR_OK;
 }

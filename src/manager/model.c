@@ -7,31 +7,19 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "hardware/hardware.h"
+#include "manager/catalog.h"
 #include "manager/journal.h"
 #include "manager/profile.h"
+
+#include <unistd.h>
 
 #define REPORT_MAX         HG_MIB
 #define ARTIFACT_FILES_MAX 100000
 
-/* Parses and opens; a file that the REF names must be there. */
-static hangar_code open_ref(hangar *h, const char *text, hg_snapshot **out, hangar_err *err)
-{
-    hg_ref ref;
-    hangar_code code = hg_ref_parse(text, &ref, err);
-    if (code == HANGAR_OK) code = hg_snapshot_open(h->store, &ref, out, err);
-    if (code == HANGAR_OK && ref.file[0] && !hg_snapshot_file_get(*out, ref.file)) {
-        hg_snapshot_free(*out);
-        *out = NULL;
-        code = hg_fail(err, HANGAR_E_NOT_FOUND, "%s@%s has no file %s in the store", ref.repo, ref.revision,
-                       ref.file);
-    }
-    return code;
-}
-
 hangar_code hangar_model_exists(hangar *h, const char *ref, hangar_err *err)
 {
     hg_snapshot *snap = NULL;
-    hangar_code code = open_ref(h, ref, &snap, err);
+    hangar_code code = hg_catalog_snapshot(h, ref, &snap, err);
     hg_snapshot_free(snap);
     return code;
 }
@@ -174,7 +162,7 @@ hangar_code hangar_model_get(hangar *h, const char *ref, char **out_json, hangar
     hg_facts facts;
     hangar_err problem = {0};
     HG_AUTO(hg_snapshot_auto_free) hg_snapshot *snap = NULL;
-    hangar_code code = open_ref(h, ref, &snap, err);
+    hangar_code code = hg_catalog_snapshot(h, ref, &snap, err);
     if (code != HANGAR_OK) return code;
     hg_facts_read(snap, &facts, &problem);
     HG_AUTO(hg_jw_auto_free) hg_jw *w = hg_jw_new();
@@ -202,6 +190,9 @@ hangar_code hangar_model_add(hangar *h, const char *path, const char *name, hang
 {
     if (out_json) *out_json = NULL;
     if (!path || !*path) return hg_fail(err, HANGAR_E_USAGE, "which folder or file shall be added?");
+    hangar_code code = HANGAR_OK;
+    if (name || access(path, F_OK) != 0) code = hg_catalog_has_weights(h, name ? name : path, err);
+    if (code != HANGAR_OK) return code;
     int64_t id = hg_journal_begin(h, "add", name ? name : path);
     return hg_journal_end(h, id, hg_store_add(h->store, path, name, job, out_json, err), err);
 }

@@ -6,16 +6,10 @@
 #include "convert/artifact.h"
 #include "convert/convert.h"
 #include "hardware/hardware.h"
+#include "manager/catalog.h"
 #include "manager/convert.h"
 #include "manager/journal.h"
 #include "manager/onnx_check.h"
-
-static hangar_code open_snapshot(hangar *h, const char *ref, hg_snapshot **out, hangar_err *err)
-{
-    hg_ref parsed;
-    hangar_code code = hg_ref_parse(ref, &parsed, err);
-    return code == HANGAR_OK ? hg_snapshot_open(h->store, &parsed, out, err) : code;
-}
 
 /* For hangar itself: in the form that was named, else in the one that fits. */
 static hangar_code make_own(hangar *h, const hg_snapshot *snap, const char *ref,
@@ -41,7 +35,7 @@ hangar_code hangar_onnx_convert(hangar *h, const char *ref, const hangar_convert
     if (out_json) *out_json = NULL;
     hangar_code code =
         hg_options_read(options, sizeof options->size, "hangar_convert_options", &known, sizeof known, err);
-    if (code == HANGAR_OK) code = open_snapshot(h, ref, &snap, err);
+    if (code == HANGAR_OK) code = hg_catalog_snapshot(h, ref, &snap, err);
     if (code != HANGAR_OK) return hg_wrap(err, code, "converting %s", ref);
     int64_t id = hg_journal_begin(h, "convert", ref);
     code = known.out ? hg_onnx_convert(h, snap, ref, &known, job, out_json, err)
@@ -58,7 +52,7 @@ hangar_code hangar_onnx_optimize(hangar *h, const char *ref, const hangar_optimi
     if (out_json) *out_json = NULL;
     hangar_code code =
         hg_options_read(options, sizeof options->size, "hangar_optimize_options", &known, sizeof known, err);
-    if (code == HANGAR_OK) code = open_snapshot(h, ref, &snap, err);
+    if (code == HANGAR_OK) code = hg_catalog_snapshot(h, ref, &snap, err);
     if (code != HANGAR_OK) return hg_wrap(err, code, "optimizing %s", ref);
     int64_t id = hg_journal_begin(h, "optimize", ref);
     code = hg_onnx_optimize(h, snap, ref, &known, job, out_json, err);
@@ -103,7 +97,7 @@ hangar_code hangar_onnx_exists(hangar *h, const char *ref, hangar_err *err)
 {
     HG_AUTO(hg_snapshot_auto_free) hg_snapshot *snap = NULL;
     HG_AUTO(hg_artifact_auto_free) hg_artifact *artifact = NULL;
-    hangar_code code = open_snapshot(h, ref, &snap, err);
+    hangar_code code = hg_catalog_snapshot(h, ref, &snap, err);
     if (code == HANGAR_OK) code = hg_artifact_open(h->store, snap, NULL, &artifact, err);
     /* One that is damaged, or stands on files that are gone, is as good as none: the words still say why. */
     if (code == HANGAR_E_INVALID && err) err->code = HANGAR_E_NOT_FOUND;
@@ -123,7 +117,7 @@ hangar_code hangar_onnx_validate(hangar *h, const char *ref, const hangar_valida
         hg_options_read(options, sizeof options->size, "hangar_validate_options", &known, sizeof known, err);
     if (code == HANGAR_OK && known.form && !hg_form_get(known.form))
         code = hg_fail(err, HANGAR_E_USAGE, "no form is called %.32s", known.form);
-    if (code == HANGAR_OK) code = open_snapshot(h, ref, &snap, err);
+    if (code == HANGAR_OK) code = hg_catalog_snapshot(h, ref, &snap, err);
     if (code == HANGAR_OK) {
         hg_artifact_kind(known.form, kind);
         code = hg_artifact_open(h->store, snap, known.form ? kind : NULL, &artifact, err);
