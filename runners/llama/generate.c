@@ -252,6 +252,10 @@ static hangar_code add_piece(run *r, int64_t id, hg_buf *work, hangar_err *err)
     hangar_code code = r->reader.piece(r->l, id, work, err);
     if (code != HANGAR_OK) return code;
     hg_str text = hg_buf_view(work);
+    if (text.len == 0 && llama_vocab_is_control(r->l->vocab, (llama_token)id)) {
+        const char *mark = llama_vocab_get_text(r->l->vocab, (llama_token)id);
+        if (mark && hg_output_wants(&r->answer, hg_str_of(mark))) text = hg_str_of(mark);
+    }
     if (r->begun.beyond > 0 && r->made.count == 1 && text.len > r->begun.fresh)
         text = (hg_str){text.ptr + (text.len - r->begun.fresh), r->begun.fresh};
     return hg_output_text(&r->answer, text, err);
@@ -299,11 +303,11 @@ static hg_jw *done(const run *r)
 {
     hg_jw *w = hg_jw_new();
     hg_jw_obj(w, NULL);
-    hg_jw_str(w, "text", hg_tail_new(&r->answer.tail));
+    hg_jw_str(w, "text", hg_output_all(&r->answer));
     hg_jw_arr(w, "tokens");
     for (size_t i = 0; i < r->made.count; i++) hg_jw_i64(w, NULL, r->made.ids[i]);
     hg_jw_end(w);
-    hg_jw_text(w, "finish", r->finish);
+    hg_jw_text(w, "finish", hg_output_finish(&r->answer, r->finish));
     hg_jw_u64(w, "prompt_tokens", r->prompt.count);
     hg_jw_u64(w, "prompt_reused", r->reused);
     if (r->call.begun.len > 0) hg_jw_u64(w, "begun_tokens", r->begun.ids.count);

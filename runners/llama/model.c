@@ -76,13 +76,14 @@ hangar_code hg_llama_load(hg_llama *l, const hg_jval *load, hangar_err *err)
     if (threads <= 0 && llama_model_size(l->model) < ONE_THREAD_BYTES) l->threads = 1;
     if (!llama_model_has_decoder(l->model) || llama_model_has_encoder(l->model))
         return hg_fail(err, HANGAR_E_UNSUPPORTED, "this model does not generate text from text alone");
-    return HANGAR_OK;
+    return hg_llama_templates(l, err);
 }
 
 void hg_llama_unload(hg_llama *l)
 {
     if (l->ctx) llama_free(l->ctx);
     if (l->model) llama_model_free(l->model);
+    hg_templates_deinit(&l->templates);
     free(l->seen);
     *l = (hg_llama){.fd = l->fd};
 }

@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A conversation as token ids.
- *
- * The model's chat template gives one text, in which the marks between the turns become control tokens. What
- * a person wrote must not: a message that holds such a mark is cut out of the text and turned into ids on its
- * own, without control tokens. A conversation without marks in its messages (nearly all) goes through whole,
- * so that its ids are the ones the model was trained on.
+ * Texts as token ids and back, and the chat template of the model's file. It is run by our own interpreter of Jinja, as for all engines
+ * (format/conversation.h); where that does not read it, llama.cpp may know it by its looks.
  */
 #include "runner.h"
 
@@ -35,12 +31,21 @@ static hangar_code add_text(const struct llama_vocab *vocab, hg_str text, bool b
 
 /* ---- the reader ---- */
 
+/* What the model wants at the beginning, unless the template wrote it itself. */
+static hangar_code add_begin(const hg_llama *l, hg_str text, hg_ids64 *out, hangar_err *err)
+{
+    llama_token bos = llama_vocab_bos(l->vocab);
+    if (!llama_vocab_get_add_bos(l->vocab) || bos == LLAMA_TOKEN_NULL) return HANGAR_OK;
+    if (hg_str_starts(text, hg_str_of(llama_vocab_get_text(l->vocab, bos)))) return HANGAR_OK;
+    return hg_ids64_add(out, bos, err);
+}
+
 static hangar_code reader_read(const void *ctx, hg_str text, hg_reading how, hg_ids64 *out, hangar_err *err)
 {
     const hg_llama *l = ctx;
-    if (text.len == 0) return HANGAR_OK;
-    return add_text(l->vocab, text, how == HG_READ_TEMPLATE && out->count == 0, how == HG_READ_TEMPLATE, out,
-                    err);
+    hangar_code code = how == HG_READ_TEMPLATE && out->count == 0 ? add_begin(l, text, out, err) : HANGAR_OK;
+    if (code != HANGAR_OK || text.len == 0) return code;
+    return add_text(l->vocab, text, false, how != HG_READ_PERSON, out, err);
 }
 
 static bool reader_control(const void *ctx, int64_t id)
@@ -72,18 +77,6 @@ hg_reader hg_llama_reader(const hg_llama *l)
     return (hg_reader){.ctx = l, .read = reader_read, .control = reader_control, .piece = reader_piece};
 }
 
-/* True when a text, read by itself, holds a mark that the vocabulary knows as a control token. */
-static hangar_code has_marks(const struct llama_vocab *vocab, hg_str text, bool *out, hangar_err *err)
-{
-    hg_ids64 ids = {0};
-    *out = false;
-    hangar_code code = add_text(vocab, text, false, true, &ids, err);
-    for (size_t i = 0; code == HANGAR_OK && i < ids.count && !*out; i++)
-        *out = llama_vocab_is_control(vocab, (llama_token)ids.ids[i]);
-    free(ids.ids);
-    return code;
-}
-
 /* The template's text for these messages. */
 static hangar_code apply_template(const char *tmpl, const struct llama_chat_message *chat, size_t n,
                                   hg_buf *out, hangar_err *err)
@@ -110,44 +103,6 @@ static hangar_code apply_template(const char *tmpl, const struct llama_chat_mess
     return hg_fail(err, HANGAR_E_ENGINE, "the chat template's text changes its length");
 }
 
-/* Like apply_template, with "\x01<index>\x02" in place of each message. */
-static hangar_code apply_outline(const char *tmpl, const struct llama_chat_message *chat, size_t n,
-                                 hg_buf *out, hangar_err *err)
-{
-    struct llama_chat_message *outline = hg_calloc(n, sizeof *outline);
-    char(*marks)[24] = hg_calloc(n, sizeof *marks);
-    hangar_code code = outline && marks ? HANGAR_OK : hg_fail_memory(err);
-    for (size_t i = 0; code == HANGAR_OK && i < n; i++) {
-        snprintf(marks[i], sizeof marks[i], "\x01%zu\x02", i);
-        outline[i] = (struct llama_chat_message){chat[i].role, marks[i]};
-    }
-    if (code == HANGAR_OK) code = apply_template(tmpl, outline, n, out, err);
-    free(outline);
-    free(marks);
-    return code;
-}
-
-/* Ids of an outline: what stands between the places is the template's, the places are the messages. */
-static hangar_code add_outline(const struct llama_vocab *vocab, hg_str outline,
-                               const struct llama_chat_message *chat, size_t n, hg_ids64 *out,
-                               hangar_err *err)
-{
-    bool begin = true;
-    hg_str head;
-    while (outline.len) {
-        bool place = hg_str_cut(&outline, '\x01', &head);
-        hangar_code code = add_text(vocab, head, begin, true, out, err);
-        begin = false;
-        if (code != HANGAR_OK || !place) return code;
-        uint64_t index = 0;
-        if (!hg_str_cut(&outline, '\x02', &head) || !hg_u64_parse(head, &index) || index >= n)
-            return hg_fail(err, HANGAR_E_ENGINE, "the chat template changes the messages it is given");
-        code = add_text(vocab, hg_str_of(chat[index].content), false, false, out, err);
-        if (code != HANGAR_OK) return code;
-    }
-    return HANGAR_OK;
-}
-
 /* Reads the messages of a call into *out (the caller's, strings borrowed). */
 static hangar_code read_messages(const hg_jval *list, struct llama_chat_message **out, size_t *out_len,
                                  hangar_err *err)
@@ -171,38 +126,74 @@ static hangar_code read_messages(const hg_jval *list, struct llama_chat_message 
     return HANGAR_OK;
 }
 
-/* A conversation by the model's template. */
-static hangar_code chat_prompt(const hg_llama *l, const hg_jval *messages, hg_ids64 *out, hangar_err *err)
+/* The template that llama.cpp knows, where the model's own is in a language that we do not speak. */
+static hangar_code builtin(const void *ctx, const hg_jval *input, hg_buf *out, hangar_err *err)
 {
-    const char *tmpl = llama_model_chat_template(l->model, NULL);
-    if (!tmpl)
-        return hg_fail(err, HANGAR_E_UNSUPPORTED,
-                       "this model has no chat template; --raw gives the prompt as it is");
+    const hg_llama *l = ctx;
     struct llama_chat_message *chat = NULL;
     size_t n = 0;
-    hangar_code code = read_messages(messages, &chat, &n, err);
-    if (code != HANGAR_OK) return code;
-    hg_buf text;
-    hg_buf_init(&text, TEXT_MAX);
-    bool marks = false;
-    for (size_t i = 0; code == HANGAR_OK && i < n && !marks; i++)
-        code = has_marks(l->vocab, hg_str_of(chat[i].content), &marks, err);
-    if (code == HANGAR_OK && marks) {
-        code = apply_outline(tmpl, chat, n, &text, err);
-        if (code == HANGAR_OK) code = add_outline(l->vocab, hg_buf_view(&text), chat, n, out, err);
-    } else if (code == HANGAR_OK) {
-        code = apply_template(tmpl, chat, n, &text, err);
-        if (code == HANGAR_OK) code = add_text(l->vocab, hg_buf_view(&text), true, true, out, err);
-    }
-    hg_buf_deinit(&text);
+    hangar_code code = read_messages(hg_json_get(input, "messages"), &chat, &n, err);
+    if (code == HANGAR_OK)
+        code = apply_template(llama_model_chat_template(l->model, NULL), chat, n, out, err);
     free(chat);
     return code;
 }
 
+/* {"chat_template": ..., "bos_token": ...}: what hg_templates_open reads. */
+static hangar_code describe(const hg_llama *l, const char *plain, char **out, hangar_err *err)
+{
+    HG_AUTO(hg_jw_auto_free) hg_jw *w = hg_jw_new();
+    const char *tools = llama_model_chat_template(l->model, "tool_use");
+    const struct {
+        const char *name;
+        llama_token id;
+    } tokens[] = {{"bos_token", llama_vocab_bos(l->vocab)},
+                  {"eos_token", llama_vocab_eos(l->vocab)},
+                  {"pad_token", llama_vocab_pad(l->vocab)},
+                  {"sep_token", llama_vocab_sep(l->vocab)}};
+    hg_jw_obj(w, NULL);
+    for (size_t i = 0; i < HG_LEN(tokens); i++)
+        if (tokens[i].id != LLAMA_TOKEN_NULL)
+            hg_jw_text(w, tokens[i].name, llama_vocab_get_text(l->vocab, tokens[i].id));
+    if (tools) {
+        const char *const named[2][2] = {{"default", plain}, {"tool_use", tools}};
+        hg_jw_arr(w, "chat_template");
+        for (int i = 0; i < 2; i++) {
+            hg_jw_obj(w, NULL);
+            hg_jw_text(w, "name", named[i][0]);
+            hg_jw_text(w, "template", named[i][1]);
+            hg_jw_end(w);
+        }
+        hg_jw_end(w);
+    } else {
+        hg_jw_text(w, "chat_template", plain);
+    }
+    hg_jw_end(w);
+    return hg_jw_finish(w, false, out, err);
+}
+
+hangar_code hg_llama_templates(hg_llama *l, hangar_err *err)
+{
+    const char *plain = llama_model_chat_template(l->model, NULL);
+    HG_AUTO(hg_auto_free) char *text = NULL;
+    HG_AUTO(hg_json_auto_free) hg_json *doc = NULL;
+    if (!plain) return HANGAR_OK;
+    hangar_code code = describe(l, plain, &text, err);
+    if (code == HANGAR_OK) code = hg_json_parse(hg_str_of(text), NULL, &doc, err);
+    if (code == HANGAR_OK) code = hg_templates_open(hg_json_root(doc), (hg_str){0}, &l->templates, err);
+    if (code != HANGAR_OK || l->templates.plain) return code;
+    l->templates.builtin = builtin;
+    l->templates.builtin_ctx = l;
+    return HANGAR_OK;
+}
+
 hangar_code hg_llama_prompt(const hg_llama *l, const hg_generate_call *call, hg_ids64 *out, hangar_err *err)
 {
+    const hg_reader reader = hg_llama_reader(l);
     hangar_code code = call->prompt ? add_text(l->vocab, hg_str_of(call->prompt), true, true, out, err)
-                                    : chat_prompt(l, call->messages, out, err);
+                                    : hg_conversation_prompt(&l->templates, &reader, call, out, err);
+    if (code == HANGAR_OK && call->tool_choice == HG_TOOLS_FORCED)
+        code = reader.read(l, hg_templates_call_mark(&l->templates), HG_READ_MARKS, out, err);
     if (code == HANGAR_OK && out->count == 0) code = hg_fail(err, HANGAR_E_USAGE, "the prompt is empty");
     return code;
 }

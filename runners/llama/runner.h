@@ -10,7 +10,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/json.h"
-#include "format/generate.h"
+#include "format/conversation.h"
 #include "format/reader.h"
 
 #include <llama.h>
@@ -28,8 +28,9 @@ typedef struct hg_llama {
     int32_t threads;
     llama_token *seen; /* what the context holds, seen_len tokens */
     size_t seen_len, seen_cap;
-    double looked,
-        spoke; /* when the socket was looked at last in the midst of a decode, and when a frame went out */
+    hg_templates templates;
+    double looked; /* when the socket was looked at last in the midst of a decode */
+    double spoke;  /* when a sign of life went out */
 } hg_llama;
 
 /* model.c: loads the engine's backends (one library per kind of processor or device), which lie beside its own library. Once, first. */
@@ -45,7 +46,9 @@ hangar_code hg_llama_context(hg_llama *l, int64_t asked, hangar_err *err);
 /* A TICK; total 0 = only a sign of life. */
 hangar_code hg_llama_alive(hg_llama *l, size_t done, size_t total, hangar_err *err);
 
-/* prompt.c: how the model's tokenizer reads and writes; l must outlive it. */
+/* prompt.c: the model's chat templates, as they stand in its file: read once, at the load. */
+hangar_code hg_llama_templates(hg_llama *l, hangar_err *err);
+/* How the model's tokenizer reads and writes; l must outlive it. */
 hg_reader hg_llama_reader(const hg_llama *l);
 /* The conversation as token ids, by the model's own chat template; text of a person never becomes a
  * control token. */
@@ -58,6 +61,14 @@ hangar_code hg_llama_sampler(const hg_llama *l, const hg_generate_call *call, st
 /* schema.c: a JSON Schema as a GBNF grammar. UNSUPPORTED names a keyword that it cannot hold to: never a
  * looser grammar. */
 hangar_code hg_schema_grammar(const char *schema, hg_buf *out, hangar_err *err);
+/*
+ * Calls of the tools of a CALL, or of the one called `name` (NULL = any), as a grammar: {"name":...,"arguments":...}, with `list` in brackets.
+ * The arguments keep to the shape of the tool's parameters. What a grammar cannot say of single values (pattern, format, minimum, ...) is
+ * passed over, unless the tool says "strict": true: then it is refused by name.
+ */
+hangar_code hg_tools_grammar(const hg_jval *tools, const char *name, bool list, hg_buf *out, hangar_err *err);
+/* A grammar of a caller's is looked at before the engine sees it, which recurses: LIMIT. */
+hangar_code hg_grammar_check(const char *grammar, hangar_err *err);
 
 /* probe.c: one real token, after which the context is as it was. */
 hangar_code hg_llama_probe(hg_llama *l, hg_jw **out_done, hangar_err *err);

@@ -20,12 +20,20 @@ static hangar_code add_grammar(const hg_llama *l, const hg_generate_call *call, 
                                hangar_err *err)
 {
     const char *schema = call->json ? "{\"type\":\"object\"}" : call->json_schema;
-    if (!call->grammar && !schema) return HANGAR_OK;
+    bool forced = call->tool_choice == HG_TOOLS_FORCED;
+    if (!call->grammar && !schema && !forced) return HANGAR_OK;
     hg_buf text;
     hg_buf_init(&text, GRAMMAR_MAX);
     hangar_code code = HANGAR_OK;
-    if (schema) code = hg_schema_grammar(schema, &text, err);
-    else hg_buf_puts(&text, call->grammar);
+    if (schema) {
+        code = hg_schema_grammar(schema, &text, err);
+    } else if (forced) {
+        bool list = hg_str_starts(hg_templates_call_mark(&l->templates), HG_STR("["));
+        code = hg_tools_grammar(call->tools, call->tool_name, list, &text, err);
+    } else {
+        code = hg_grammar_check(call->grammar, err);
+        hg_buf_puts(&text, call->grammar);
+    }
     if (code == HANGAR_OK) code = hg_buf_check(&text, err);
     if (code == HANGAR_OK)
         code = chain_add(chain, llama_sampler_init_grammar(l->vocab, hg_buf_text(&text), "root"),

@@ -13,10 +13,12 @@
 #include "base/mem.h"
 
 #include <stdlib.h>
+#include <string.h>
 
-#define DEPTH_MAX  32    /* nesting of schemas         */
-#define RULES_MAX  4096  /* rules of one grammar       */
-#define REPEAT_MAX 10000 /* minItems, maxLength, ...   */
+#define DEPTH_MAX  32   /* nesting of schemas         */
+#define RULES_MAX  4096 /* rules of one grammar       */
+#define REPEAT_MAX 2000 /* minItems, maxLength, ...: as the engine has it */
+#define GROUPS_MAX 64   /* groups inside one another, of a caller's grammar */
 
 /* A grammar in the making. */
 typedef struct maker {
@@ -26,6 +28,7 @@ typedef struct maker {
     size_t refs_len, refs_cap;
     size_t rules; /* numbers given to "o" and "e" rules */
     unsigned depth;
+    bool lenient; /* keywords of `loose` are passed over */
     hangar_err *err;
 } maker;
 
@@ -55,12 +58,22 @@ static const char *const known[] = {
     "$ref",
 };
 
+/* What narrows single values in a way that no grammar can say; and oneOf, which is anyOf but for values that fit two. */
+static const char *const loose[] = {
+    "pattern",          "format",           "minimum",         "maximum",
+    "exclusiveMinimum", "exclusiveMaximum", "multipleOf",      "uniqueItems",
+    "minProperties",    "maxProperties",    "propertyNames",   "oneOf",
+    "strict",           "nullable",         "contentEncoding", "contentMediaType",
+};
+
 /* Refuses a keyword that is not in `known`. */
 static hangar_code check_keywords(const maker *m, const hg_jval *schema)
 {
     for (hg_json_iter it = hg_json_iter_of(schema); hg_json_next(&it);) {
         bool found = false;
         for (size_t i = 0; i < HG_LEN(known) && !found; i++) found = hg_str_eq(it.key, hg_str_of(known[i]));
+        for (size_t i = 0; i < HG_LEN(loose) && !found && m->lenient; i++)
+            found = hg_str_eq(it.key, hg_str_of(loose[i]));
         if (!found)
             return hg_fail(m->err, HANGAR_E_UNSUPPORTED,
                            "JSON schema: the keyword \"%.*s\" cannot be held to", HG_STR_ARG(it.key));
@@ -96,6 +109,8 @@ static hangar_code count_of(const maker *m, const hg_jval *schema, const char *k
 {
     const hg_jval *v = hg_json_get(schema, key);
     *out = def;
+    /* More than the engine counts to is as good as any number where values are not held to the letter. */
+    if (m->lenient && def < 0 && hg_json_i64_or(v, 0) > REPEAT_MAX) return HANGAR_OK;
     if (v && (!hg_json_i64(v, out) || *out < 0 || *out > REPEAT_MAX))
         return hg_fail(m->err, HANGAR_E_LIMIT, "JSON schema: %s must be a whole number from 0 to %d", key,
                        REPEAT_MAX);
@@ -326,9 +341,10 @@ static hangar_code write_schema(maker *m, const hg_jval *schema, hg_buf *expr)
     hangar_code code = check_keywords(m, schema);
     if (code != HANGAR_OK) return code;
     m->depth++;
-    const hg_jval *type = hg_json_get(schema, "type"), *v;
+    const hg_jval *type = hg_json_get(schema, "type"), *v, *any_of = hg_json_get(schema, "anyOf");
     const char *ref = hg_json_text(hg_json_get(schema, "$ref"));
-    if (ref || hg_json_get(schema, "anyOf")) code = check_alone(m, schema, ref ? "$ref" : "anyOf");
+    if (!any_of && m->lenient) any_of = hg_json_get(schema, "oneOf");
+    if (ref || any_of) code = check_alone(m, schema, ref ? "$ref" : "anyOf");
     if (code != HANGAR_OK) {
         m->depth--;
         return code;
@@ -336,7 +352,7 @@ static hangar_code write_schema(maker *m, const hg_jval *schema, hg_buf *expr)
     if (ref) code = write_ref(m, ref, expr);
     else if ((v = hg_json_get(schema, "const"))) code = literal_value(m, v, expr);
     else if ((v = hg_json_get(schema, "enum"))) code = write_choice(m, v, "enum", schema, expr);
-    else if ((v = hg_json_get(schema, "anyOf"))) code = write_choice(m, v, "anyOf", schema, expr);
+    else if (any_of) code = write_choice(m, any_of, "anyOf", schema, expr);
     else if (hg_json_is_array(type)) code = write_choice(m, type, "type", schema, expr);
     else if (type || hg_json_get(schema, "properties"))
         code = write_type(m, type ? hg_json_text(type) : "object", schema, expr);
@@ -363,4 +379,81 @@ hangar_code hg_schema_grammar(const char *schema, hg_buf *out, hangar_err *err)
     free(m.refs);
     hg_json_free(doc);
     return code;
+}
+
+/* The arguments of a tool: an object of its parameters' shape, an empty one when it has none. */
+static hangar_code write_arguments(maker *m, const hg_jval *function, hg_buf *expr)
+{
+    const hg_jval *parameters = hg_json_get(function, "parameters");
+    const char *type = hg_json_text(hg_json_get(parameters, "type"));
+    m->lenient = !hg_json_bool_or(hg_json_get(function, "strict"), false);
+    m->root = parameters;
+    const hg_jval *properties = hg_json_get(parameters, "properties");
+    bool none = hg_json_is_object(properties) && hg_json_len(properties) == 0 &&
+                !hg_json_get(parameters, "additionalProperties");
+    /* Whoever lists no properties means that there are none. */
+    if (hg_json_is_null(parameters) || none) {
+        hg_buf_puts(expr, "\"{\" ws \"}\"");
+    } else if (hg_json_is_object(parameters) && hg_json_len(parameters) == 0) {
+        hg_buf_puts(expr, "object");
+    } else {
+        if (type && !hg_streq(type, "object"))
+            return hg_fail(m->err, HANGAR_E_USAGE, "the parameters of a tool are an object, not of type %s",
+                           type);
+        return write_schema(m, parameters, expr);
+    }
+    return HANGAR_OK;
+}
+
+hangar_code hg_tools_grammar(const hg_jval *tools, const char *name, bool list, hg_buf *out, hangar_err *err)
+{
+    maker m = {.out = out, .err = err};
+    hangar_code code = HANGAR_OK;
+    hg_buf root;
+    hg_buf_init(&root, out->max);
+    bool first = true;
+    for (hg_json_iter it = hg_json_iter_of(tools); code == HANGAR_OK && hg_json_next(&it);) {
+        const hg_jval *function = hg_json_get(it.val, "function");
+        const char *own = hg_json_text(hg_json_get(function, "name"));
+        if (!own || (name && !hg_streq(own, name))) continue;
+        hg_buf_puts(&root, first ? "" : " | ");
+        hg_buf_puts(&root, "\"{\" ws \"\\\"name\\\":\" ws ");
+        code = literal_value(&m, hg_json_get(function, "name"), &root);
+        hg_buf_puts(&root, " \",\" ws \"\\\"arguments\\\":\" ws ");
+        if (code == HANGAR_OK)
+            code = hg_wrap(err, write_arguments(&m, function, &root), "the parameters of tool \"%s\"", own);
+        hg_buf_puts(&root, " ws \"}\"");
+        first = false;
+    }
+    if (code == HANGAR_OK) code = hg_buf_check(&root, err);
+    if (list) hg_buf_printf(out, "root ::= \"[\" ws ( %s ) ws \"]\"\n", hg_buf_text(&root));
+    else hg_buf_printf(out, "root ::= %s\n", hg_buf_text(&root));
+    hg_buf_puts(out, common);
+    if (code == HANGAR_OK) code = hg_buf_check(out, err);
+    hg_buf_deinit(&root);
+    free(m.refs);
+    return code;
+}
+
+hangar_code hg_grammar_check(const char *grammar, hangar_err *err)
+{
+    unsigned depth = 0, rules = 0;
+    char inside = '\0'; /* the sign that ends a literal, a class or a comment */
+    for (const char *p = grammar; *p; p++) {
+        if (inside) {
+            if (*p == '\\' && inside != '\n' && p[1]) p++;
+            else if (*p == inside) inside = '\0';
+        } else if (*p == '"' || *p == '[' || *p == '#') {
+            inside = *p == '"' ? '"' : *p == '[' ? ']' : '\n';
+        } else if (*p == '(') {
+            if (++depth > GROUPS_MAX)
+                return hg_fail(err, HANGAR_E_LIMIT, "the grammar has groups nested deeper than %d",
+                               GROUPS_MAX);
+        } else if (*p == ')') {
+            depth -= depth > 0;
+        } else if (strncmp(p, "::=", 3) == 0 && ++rules > RULES_MAX) {
+            return hg_fail(err, HANGAR_E_LIMIT, "the grammar has more than %d rules", RULES_MAX);
+        }
+    }
+    return HANGAR_OK;
 }

@@ -51,7 +51,7 @@ typedef struct run {
     hg_text_stream *stream;
     hg_sampler sampler;
     hg_output answer;
-    hg_token_ids prompt;
+    hg_ids64 prompt;
     hg_begun begun;
     hg_ids64 made; /* the answer's tokens, those of what was begun included */
     size_t old;    /* how many those are */
@@ -147,11 +147,11 @@ static hg_jw *done(const run *r)
 {
     hg_jw *w = hg_jw_new();
     hg_jw_obj(w, NULL);
-    hg_jw_str(w, "text", hg_tail_new(&r->answer.tail));
+    hg_jw_str(w, "text", hg_output_all(&r->answer));
     hg_jw_arr(w, "tokens");
     for (size_t i = r->old; i < r->made.count; i++) hg_jw_i64(w, NULL, r->made.ids[i]);
     hg_jw_end(w);
-    hg_jw_text(w, "finish", r->finish);
+    hg_jw_text(w, "finish", hg_output_finish(&r->answer, r->finish));
     hg_jw_u64(w, "prompt_tokens", r->prompt.count);
     hg_jw_u64(w, "prompt_reused", r->reused);
     if (r->call.begun.len > 0) hg_jw_u64(w, "begun_tokens", r->old);
@@ -166,20 +166,19 @@ static hg_jw *done(const run *r)
 /* ---- the prompt ---- */
 
 /* A prompt that was given as ids. */
-static hangar_code read_ids(const hg_jval *list, hg_token_ids *out, hangar_err *err)
+static hangar_code read_ids(const hg_jval *list, hg_ids64 *out, hangar_err *err)
 {
     size_t n = hg_json_len(list);
     if (!hg_json_is_array(list) || n == 0 || n > HG_GENERATE_CONTEXT_MAX)
         return hg_fail(err, HANGAR_E_USAGE, "ids must be 1 to %d token ids", HG_GENERATE_CONTEXT_MAX);
-    out->ids = hg_calloc(n, sizeof *out->ids);
-    if (!out->ids) return hg_fail_memory(err);
-    out->count = n;
-    for (hg_json_iter it = hg_json_iter_of(list); hg_json_next(&it);) {
-        int64_t *id = &out->ids[it.index];
-        if (!hg_json_i64(it.val, id) || *id < 0 || *id >= ID_MAX)
+    hangar_code code = HANGAR_OK;
+    for (hg_json_iter it = hg_json_iter_of(list); code == HANGAR_OK && hg_json_next(&it);) {
+        int64_t id = -1;
+        if (!hg_json_i64(it.val, &id) || id < 0 || id >= ID_MAX)
             return hg_fail(err, HANGAR_E_USAGE, "id %zu is no token id", it.index + 1);
+        code = hg_ids64_add(out, id, err);
     }
-    return HANGAR_OK;
+    return code;
 }
 
 /* How many tokens prompt and answer may have together. */
@@ -517,8 +516,8 @@ static hangar_code write_answer(run *r, hangar_err *err)
  */
 static hangar_code open_stream(run *r, hangar_err *err)
 {
-    bool on =
-        !(r->o->text && r->o->text->chat && !r->call.prompt) && !hg_onnx_graph(r->o, "encoder_model", NULL);
+    bool on = !(r->o->text && hg_templates_any(&r->o->text->templates) && !r->call.prompt) &&
+              !hg_onnx_graph(r->o, "encoder_model", NULL);
     hg_ids64 before = {0};
     hangar_code code = HANGAR_OK;
     for (size_t i = 0; on && i < r->prompt.count && code == HANGAR_OK; i++)
@@ -557,6 +556,9 @@ hangar_code hg_onnx_generate(hg_onnx *o, const hg_jval *doc, hg_jw **out_done, h
     if (code == HANGAR_OK && (r.call.grammar || r.call.json_schema || r.call.json))
         code = hg_fail(err, HANGAR_E_UNSUPPORTED,
                        "answers by a grammar or a JSON schema are only for GGUF models (llama.cpp)");
+    if (code == HANGAR_OK && r.call.tool_choice == HG_TOOLS_FORCED)
+        code =
+            hg_fail(err, HANGAR_E_UNSUPPORTED, "calls of tools are forced only with GGUF models (llama.cpp)");
     if (code == HANGAR_OK) code = hg_output_init(&r.answer, &r.call, &r.reader, &out, err);
     hg_sampler_init(&r.sampler, &r.call);
     if (code == HANGAR_OK) code = read_prompt(&r, doc, err);
@@ -571,7 +573,7 @@ hangar_code hg_onnx_generate(hg_onnx *o, const hg_jval *doc, hg_jw **out_done, h
     hg_sampler_deinit(&r.sampler);
     hg_output_deinit(&r.answer);
     hg_begun_deinit(&r.begun);
-    hg_token_ids_deinit(&r.prompt);
+    hg_ids64_deinit(&r.prompt);
     hg_ids64_deinit(&r.made);
     free(r.work);
     return code;

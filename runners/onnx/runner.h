@@ -11,9 +11,9 @@
 #include "base/fsx.h"
 #include "base/json.h"
 #include "engine/onnx_ops.h"
-#include "format/chat.h"
 #include "format/output.h"
 #include "format/begun.h"
+#include "format/conversation.h"
 #include "format/mel.h"
 #include "format/tokenizer.h"
 
@@ -211,16 +211,14 @@ typedef struct hg_text {
     int64_t start, first; /* what a decoder beside an encoder begins with; the forced first id; -1 = none */
     int64_t context;      /* tokens the model was made for; 0 = not known */
     hg_tokenizer *tokenizer; /* NULL = there is none: prompts are ids, answers have no text */
-    hg_chat *chat;           /* NULL = there is none, or chat_wrong says what is wrong with it */
-    hangar_err chat_wrong;
+    hg_templates templates;
 } hg_text;
 /* The "texts" of LOAD, which lie in its binary part. None: OK and *out NULL. */
 hangar_code hg_text_new(const hg_jval *texts, const char *bin, size_t bin_len, hg_text **out,
                         hangar_err *err);
 void hg_text_free(hg_text *t);
 /* The prompt of a call as ids (the caller's): messages by the chat template, or a text as it is. t may be NULL: UNSUPPORTED. */
-hangar_code hg_text_prompt(const hg_text *t, const hg_generate_call *call, hg_token_ids *out,
-                           hangar_err *err);
+hangar_code hg_text_prompt(const hg_text *t, const hg_generate_call *call, hg_ids64 *out, hangar_err *err);
 /*
  * The text of an answer, token by token. Without a tokenizer there is none. `before` are the tokens that the text goes on from, so that a
  * space at its beginning is kept and half a character is completed; count 0 when it stands by itself. *out is to be freed in any case.

@@ -146,7 +146,7 @@ static hangar_code read_ids(hg_text *t, const configs *c, hangar_err *err)
     return HANGAR_OK;
 }
 
-/* The chat template. One that cannot be read is told of when it is needed: prompts as they are do without. */
+/* The chat template. */
 static hangar_code read_chat(hg_text *t, const texts *from, const hg_json *config, hangar_err *err)
 {
     hg_str file = {0};
@@ -154,9 +154,7 @@ static hangar_code read_chat(hg_text *t, const texts *from, const hg_json *confi
     hangar_code code = text_get(from, "chat_template.jinja", &file, &found, err);
     if (code != HANGAR_OK) return code;
     if (!found) file.ptr = NULL;
-    code = hg_chat_open(config ? hg_json_root(config) : NULL, file, false, &t->chat, &t->chat_wrong);
-    if (code == HANGAR_OK || code == HANGAR_E_NOT_FOUND) t->chat_wrong = (hangar_err){0};
-    return code == HANGAR_E_NO_MEMORY ? hg_fail_memory(err) : HANGAR_OK;
+    return hg_templates_open(config ? hg_json_root(config) : NULL, file, &t->templates, err);
 }
 
 static hangar_code read_tokenizer(hg_text *t, const texts *from, hangar_err *err)
@@ -196,7 +194,7 @@ void hg_text_free(hg_text *t)
 {
     if (!t) return;
     hg_tokenizer_free(t->tokenizer);
-    hg_chat_free(t->chat);
+    hg_templates_deinit(&t->templates);
     free(t->eos);
     free(t->never);
     free(t);
@@ -204,25 +202,8 @@ void hg_text_free(hg_text *t)
 
 /* ---- in ---- */
 
-#define PROMPT_MAX ((size_t)16 << 20) /* bytes that a template makes */
-
 static const hg_encode_options of_template = {.plain = true}, of_person = {.plain = true, .harmless = true},
                                of_person_alone = {.harmless = true}, as_it_is = {0};
-
-/* Appends the ids of a text. */
-static hangar_code add_text(const hg_text *t, hg_str text, const hg_encode_options *how, hg_token_ids *out,
-                            size_t *cap, hangar_err *err)
-{
-    hg_token_ids ids = {0};
-    hangar_code code = HANGAR_OK;
-    if (text.len == 0 && how->plain) return code;
-    code = hg_tokenizer_encode_with(t->tokenizer, text, how, &ids, err);
-    if (code == HANGAR_OK && !hg_grow((void **)&out->ids, cap, out->count + ids.count + 1, sizeof *out->ids))
-        code = hg_fail_memory(err);
-    for (size_t i = 0; code == HANGAR_OK && i < ids.count; i++) out->ids[out->count++] = ids.ids[i];
-    hg_token_ids_deinit(&ids);
-    return code;
-}
 
 /* A control token; what stands for the unknown is none, unless it ends an answer, too. */
 static bool is_control(const hg_text *t, int64_t id)
@@ -231,154 +212,6 @@ static bool is_control(const hg_text *t, int64_t id)
     for (size_t i = 0; i < t->eos_count; i++)
         if (t->eos[i] == id) return true;
     return false;
-}
-
-/* The next control token of a list at or behind *at, which is moved behind it; -1 when none is left. */
-static int64_t next_control(const hg_text *t, const hg_token_ids *list, size_t *at)
-{
-    while (*at < list->count) {
-        int64_t id = list->ids[(*at)++];
-        if (is_control(t, id)) return id;
-    }
-    return -1;
-}
-
-/* Two prompts have the same control tokens. */
-static bool same_controls(const hg_text *t, const hg_token_ids *a, const hg_token_ids *b)
-{
-    for (size_t i = 0, j = 0;;) {
-        int64_t x = next_control(t, a, &i), y = next_control(t, b, &j);
-        if (x != y) return false;
-        if (x < 0) return true;
-    }
-}
-
-/* Around the index of a message in an outline: for private use, and what tojson, trim and upper leave as they are. */
-#define PLACE_BEGIN "\xf4\x8f\xbf\xbc"
-#define PLACE_END   "\xf4\x8f\xbf\xbd"
-
-/* The template's text for the messages; with `outline`, its index between two signs stands for each of them. */
-static hangar_code render(const hg_text *t, const hg_jval *messages, bool outline, hg_buf *out,
-                          hangar_err *err)
-{
-    HG_AUTO(hg_jw_auto_free) hg_jw *w = hg_jw_new();
-    HG_AUTO(hg_auto_free) char *text = NULL;
-    HG_AUTO(hg_json_auto_free) hg_json *doc = NULL;
-    static const char *const content[] = {"content", NULL};
-    char mark[32];
-    if (!w) return hg_fail_memory(err);
-    hg_jw_obj(w, NULL);
-    hg_jw_arr(w, "messages");
-    for (hg_json_iter it = hg_json_iter_of(messages); hg_json_next(&it);) {
-        snprintf(mark, sizeof mark, PLACE_BEGIN "%zu" PLACE_END, it.index);
-        hg_jw_obj(w, NULL);
-        hg_jw_members(w, it.val, outline ? content : NULL);
-        if (outline) hg_jw_text(w, "content", mark);
-        hg_jw_end(w);
-    }
-    hg_jw_end(w);
-    hangar_code code = hg_jw_finish(w, false, &text, err);
-    if (code == HANGAR_OK) code = hg_json_parse(hg_str_of(text), NULL, &doc, err);
-    if (code == HANGAR_OK) code = hg_chat_render(t->chat, hg_json_root(doc), NULL, hg_wall(), out, err);
-    return hg_wrap(err, code, "chat template");
-}
-
-/* Cuts a text at a sign: what stands before it; false, and all of the text, when the sign is not there. */
-static bool cut_at(hg_str *rest, hg_str sign, hg_str *head)
-{
-    const char *hit = rest->len ? memmem(rest->ptr, rest->len, sign.ptr, sign.len) : NULL;
-    *head = hit ? (hg_str){rest->ptr, (size_t)(hit - rest->ptr)} : *rest;
-    size_t used = hit ? head->len + sign.len : head->len;
-    *rest = (hg_str){rest->ptr + used, rest->len - used};
-    return hit != NULL;
-}
-
-/*
- * Ids of an outline: what stands between the places is the template's, the places are the messages,
- * or with nothing there when it is not to be filled. */
-static hangar_code add_outline(const hg_text *t, hg_str outline, const hg_jval *messages, bool filled,
-                               hg_token_ids *out, size_t *cap, hangar_err *err)
-{
-    hg_str head, content = {0};
-    while (outline.len) {
-        bool place = cut_at(&outline, HG_STR(PLACE_BEGIN), &head);
-        hangar_code code = add_text(t, head, &of_template, out, cap, err);
-        if (code != HANGAR_OK || !place) return code;
-        uint64_t index = 0;
-        hg_str rest = outline;
-        bool whole = cut_at(&rest, HG_STR(PLACE_END), &head) && hg_u64_parse(head, &index) &&
-                     hg_json_str(hg_json_get(hg_json_at(messages, (size_t)index), "content"), &content);
-        if (whole) outline = rest;
-        if (!filled) continue;
-        if (!whole)
-            return hg_fail(err, HANGAR_E_ENGINE, "the chat template changes the messages it is given");
-        code = add_text(t, content, &of_person, out, cap, err);
-        if (code != HANGAR_OK) return code;
-    }
-    return HANGAR_OK;
-}
-
-/*
- * A conversation by the model's template. Text of a person never becomes a control token, also when the template puts texts together or
- * takes something out of them: the prompt must have the control tokens of its outline and no others. If it has, it is taken whole, so that
- * its ids are those that the model was trained on; otherwise each message is read by itself.
- */
-static hangar_code chat_prompt(const hg_text *t, const hg_jval *messages, hg_token_ids *out, size_t *cap,
-                               hangar_err *err)
-{
-    hg_buf text, outline;
-    hg_token_ids bare = {0};
-    size_t bare_cap = 0;
-    hg_buf_init(&text, PROMPT_MAX);
-    hg_buf_init(&outline, PROMPT_MAX);
-    hangar_code code = render(t, messages, false, &text, err);
-    if (code == HANGAR_OK) code = render(t, messages, true, &outline, err);
-    if (code == HANGAR_OK)
-        code = add_outline(t, hg_buf_view(&outline), messages, false, &bare, &bare_cap, err);
-    if (code == HANGAR_OK) code = add_text(t, hg_buf_view(&text), &of_template, out, cap, err);
-    if (code == HANGAR_OK && !same_controls(t, out, &bare)) {
-        out->count = 0;
-        code = add_outline(t, hg_buf_view(&outline), messages, true, out, cap, err);
-    }
-    hg_token_ids_deinit(&bare);
-    hg_buf_deinit(&outline);
-    hg_buf_deinit(&text);
-    return code;
-}
-
-/* Each message has a role and a content. */
-static hangar_code check_messages(const hg_jval *messages, hangar_err *err)
-{
-    size_t n = hg_json_len(messages);
-    if (!hg_json_is_array(messages) || n == 0 || n > HG_GENERATE_MESSAGES_MAX)
-        return hg_fail(err, HANGAR_E_USAGE, "a conversation has 1 to %d messages, not %zu",
-                       HG_GENERATE_MESSAGES_MAX, n);
-    for (hg_json_iter it = hg_json_iter_of(messages); hg_json_next(&it);)
-        if (!hg_json_text(hg_json_get(it.val, "role")) || !hg_json_text(hg_json_get(it.val, "content")))
-            return hg_fail(err, HANGAR_E_USAGE, "message %zu needs a role and a content", it.index + 1);
-    return HANGAR_OK;
-}
-
-hangar_code hg_text_prompt(const hg_text *t, const hg_generate_call *call, hg_token_ids *out, hangar_err *err)
-{
-    size_t cap = 0;
-    const char *prompt = call->prompt;
-    if (!t || !t->tokenizer)
-        return hg_fail(err, HANGAR_E_UNSUPPORTED, "this model has no tokenizer.json to read a prompt with");
-    if (!prompt) {
-        hangar_code code = check_messages(call->messages, err);
-        if (code != HANGAR_OK) return code;
-        if (t->chat) return chat_prompt(t, call->messages, out, &cap, err);
-        if (t->chat_wrong.code != HANGAR_OK)
-            return hg_fail(err, t->chat_wrong.code, "chat template: %s; --raw gives the prompt as it is",
-                           t->chat_wrong.msg);
-        if (hg_json_len(call->messages) > 1)
-            return hg_fail(err, HANGAR_E_UNSUPPORTED,
-                           "this model has no chat template; it goes on with one text at a time");
-        prompt = hg_json_text(hg_json_get(hg_json_at(call->messages, 0), "content"));
-        return add_text(t, hg_str_of(prompt), &of_person_alone, out, &cap, err);
-    }
-    return add_text(t, hg_str_of(prompt), &as_it_is, out, &cap, err);
 }
 
 /* ---- the reader ---- */
@@ -418,11 +251,44 @@ hg_reader hg_text_reader(const hg_text *t)
     return (hg_reader){.ctx = t, .read = reader_read, .control = reader_control, .piece = reader_piece};
 }
 
+/* ---- prompts ---- */
+
+/* A text with what the model wants around it. */
+static hangar_code whole_text(const hg_text *t, const char *text, const hg_encode_options *how, hg_ids64 *out,
+                              hangar_err *err)
+{
+    hg_token_ids ids = {0};
+    hangar_code code = hg_tokenizer_encode_with(t->tokenizer, hg_str_of(text), how, &ids, err);
+    for (size_t i = 0; code == HANGAR_OK && i < ids.count; i++) code = hg_ids64_add(out, ids.ids[i], err);
+    hg_token_ids_deinit(&ids);
+    return code;
+}
+
+hangar_code hg_text_prompt(const hg_text *t, const hg_generate_call *call, hg_ids64 *out, hangar_err *err)
+{
+    if (!t || !t->tokenizer)
+        return hg_fail(err, HANGAR_E_UNSUPPORTED, "this model has no tokenizer.json to read a prompt with");
+    if (call->prompt) return whole_text(t, call->prompt, &as_it_is, out, err);
+    if (hg_templates_any(&t->templates) || t->templates.wrong.code != HANGAR_OK) {
+        const hg_reader reader = hg_text_reader(t);
+        return hg_conversation_prompt(&t->templates, &reader, call, out, err);
+    }
+    hangar_code code = hg_conversation_check(call->messages, err);
+    if (code != HANGAR_OK) return code;
+    if (hg_json_len(call->messages) > 1 || call->tool_choice != HG_TOOLS_NONE)
+        return hg_fail(err, HANGAR_E_UNSUPPORTED,
+                       "this model has no chat template; it goes on with one text at a time");
+    const char *text = hg_json_text(hg_json_get(hg_json_at(call->messages, 0), "content"));
+    if (!text) return hg_fail(err, HANGAR_E_USAGE, "message 1 needs a role and a content");
+    return whole_text(t, text, &of_person_alone, out, err);
+}
+
 /* ---- out ---- */
 
 #define BEFORE_MAX 256 /* tokens that an answer's text is seen to go on from */
 
 struct hg_text_stream {
+    const hg_tokenizer *tokenizer;
     hg_token_stream *tokens; /* NULL = no text */
     hg_buf piece;
     hg_buf before; /* what the prompt's tokens still hold back: no part of the answer */
@@ -453,6 +319,7 @@ hangar_code hg_text_stream_new(const hg_text *t, const int64_t *before, size_t c
     hg_buf_init(&s->piece, HG_TOKENIZER_TEXT_MAX);
     hg_buf_init(&s->before, HG_TOKENIZER_TEXT_MAX);
     if (!t || !t->tokenizer) return HANGAR_OK;
+    s->tokenizer = t->tokenizer;
     hangar_code code = hg_token_stream_new(t->tokenizer, HG_DECODE_SPECIAL, &s->tokens, err);
     size_t most = count < BEFORE_MAX ? count : BEFORE_MAX;
     if (code == HANGAR_OK && count > 0) code = go_on(t, s, before + count - most, most, err);
@@ -506,6 +373,11 @@ hangar_code hg_text_piece(hg_text_stream *s, int64_t id, const hg_reader *reader
 {
     bool any = false;
     if (!s->tokens) return HANGAR_OK;
+    hg_str mark = hg_str_of(hg_tokenizer_text(s->tokenizer, id));
+    if (mark.ptr && hg_tokenizer_special(s->tokenizer, id) && hg_output_wants(to, mark)) {
+        hangar_code ended = move_on(s, hg_token_stream_end(s->tokens, &s->piece, err), to, &any, err);
+        return ended == HANGAR_OK ? hg_output_text(to, mark, err) : ended;
+    }
     hangar_code code = move_on(s, hg_token_stream_push(s->tokens, id, &s->piece, err), to, &any, err);
     if (code != HANGAR_OK || any || !to->want_logprobs) return code;
     /* Its text comes with that of a later token. */

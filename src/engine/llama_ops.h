@@ -13,6 +13,16 @@
  *        "begun": text of the answer that is out already, "begun_tokens": how many of max_tokens that took (0)}
  *        A member that is null is as good as missing.
  *
+ *        Messages: roles are words ("system", "user", "assistant", "tool", ...); content is text. An assistant that calls has
+ *        "tool_calls":[{"id","function":{"name","arguments": an object or its text}}] and may have no content; a tool's answer has what
+ *        its template wants ("tool_call_id", "name"). They go through the chat template of the model's file, by our own Jinja
+ *        (format/conversation.h), or, where that does not read it, through what llama.cpp takes it for.
+ *        "tools":[{"type":"function","function":{"name","description","parameters": JSON Schema, "strict"}}...],
+ *        "tool_choice":"auto" | "none" (the model is told of none) | "required" | {"name"}. "auto" is UNSUPPORTED where the template has
+ *        no place for tools. The latter two hold the answer to a grammar made of the tools' parameters, whatever the template: one call
+ *        and nothing else. What a grammar cannot say of single values (pattern, minimum, ...) is passed over unless the tool is strict;
+ *        then, and in "json_schema", it is UNSUPPORTED by name. A grammar that cannot be made or read is an error, never no grammar.
+ *
  *        The begun text stands behind the prompt with its generation prompt, as it is and without control tokens, and the answer goes
  *        on from it: only what follows comes as PIECEs. A stop string that begins in it and ends behind it is met. At temperature 0 what
  *        follows is what would have followed had nobody cut the answer there, wherever that was (format/begun.h). Not with a grammar.
@@ -21,9 +31,11 @@
  *       {"text","logprobs":[{"token","bytes","logprob","top":[{"token","bytes","logprob"}...]}...]}: the tokens whose text begins in
  *        this piece; natural logarithms of the softmax of the raw scores (HG_LOGPROB_NEVER for none), `top` the likeliest first.
  *        "bytes" is there only when the token is no whole UTF-8; then "token" has U+FFFD. The end token is not told.
+ *       {"tool_call":{"id","name","arguments": text of a JSON object}}: a call (its forms: format/toolcall.h), when there are tools, they
+ *        may be used, and no other form is asked for. Text that may become one is held back, at most HG_TOOLCALL_BYTES_MAX.
  * TICK  {"done","total"}  of the load (per mille) or of the prompt (tokens); total 0: a sign of life, at least once a second while nothing
  *        else goes out
- * DONE  {"text","tokens":[every id, the end token included],"finish":"stop"|"length","prompt_tokens","prompt_reused","begun_tokens" (with
+ * DONE  {"text","tokens":[every id, the end token included],"finish":"stop"|"length"|"tool_calls","prompt_tokens","prompt_reused","begun_tokens" (with
  *        "begun"), "generated_tokens","prompt_seconds","generate_seconds"}: text and tokens are the new ones. A token that runs beyond the
  *        end of the begun text is new.
  *

@@ -52,7 +52,8 @@
  *        whose only input is pixel_values; no graph: pixel_values itself is the answer.
  * DONE  {"outputs":[tensor]} + the bytes
  *
- * CALL  {"op":"generate"} with the members of engine/llama_ops.h; "grammar", "json_schema" and "json" are UNSUPPORTED. "ids":[...] is a prompt that is
+ * CALL  {"op":"generate"} with the members of engine/llama_ops.h; "grammar", "json_schema", "json" and a "tool_choice" that
+ *        forces a call are UNSUPPORTED. "ids":[...] is a prompt that is
  *        tokens already. The graph is "model", or "encoder_model" with "decoder_model_merged" (then the prompt is the encoder's).
  * PIECE, TICK, DONE as there, and in DONE "cache_in_place"; TICK counts tokens of the prompt.
  */

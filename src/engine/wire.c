@@ -252,7 +252,7 @@ static hangar_code read_parts(int fd, size_t json_len, double deadline, hg_frame
         HG_AUTO(hg_auto_free) char *text = malloc(json_len);
         if (!text) return hg_fail_memory(err);
         code = read_all(fd, text, json_len, deadline, &stray, err);
-        hg_json_limits limits = {.bytes = HG_WIRE_JSON_MAX};
+        hg_json_limits limits = {.bytes = HG_WIRE_JSON_MAX, .depth = HG_WIRE_DEPTH};
         if (code == HANGAR_OK) code = hg_json_parse((hg_str){text, json_len}, &limits, &out->doc, err);
     }
     if (code == HANGAR_OK && out->bin_len > 0) {

@@ -24,6 +24,7 @@
 #define HG_WIRE_HAS_FD   1u
 #define HG_WIRE_JSON_MAX ((size_t)16 << 20)
 #define HG_WIRE_BIN_MAX  ((size_t)1 << 30)
+#define HG_WIRE_DEPTH    96 /* of the JSON: what a client sent is inside something of ours */
 
 typedef enum hg_wire_type {
     HG_WIRE_HELLO = 1,

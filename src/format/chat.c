@@ -5,7 +5,10 @@
 
 struct hg_chat {
     hg_jinja *template;
+    char *source;
+    size_t source_len;
     hg_json *tokens; /* {"bos_token": "<s>", ...} */
+    bool asked, takes_tools;
 };
 
 /* The text of the template called `name` in a list of templates. */
@@ -61,6 +64,9 @@ hangar_code hg_chat_open(const hg_jval *config, hg_str file, bool tools, hg_chat
     if (code != HANGAR_OK) return code;
     HG_AUTO(hg_chat_auto_free) hg_chat *chat = hg_calloc(1, sizeof *chat);
     if (!chat) return hg_fail_memory(err);
+    chat->source = hg_strndup(source.ptr, source.len);
+    chat->source_len = source.len;
+    if (!chat->source) return hg_fail_memory(err);
     if ((code = hg_jinja_parse(source, &chat->template, err)) != HANGAR_OK)
         return hg_wrap(err, code, "chat template");
     if ((code = read_tokens(config, &chat->tokens, err)) != HANGAR_OK) return code;
@@ -74,7 +80,35 @@ void hg_chat_free(hg_chat *chat)
     if (!chat) return;
     hg_jinja_free(chat->template);
     hg_json_free(chat->tokens);
+    free(chat->source);
     free(chat);
+}
+
+bool hg_chat_mentions(const hg_chat *chat, hg_str text)
+{
+    return memmem(chat->source, chat->source_len, text.ptr, text.len) != NULL;
+}
+
+bool hg_chat_takes_tools(hg_chat *chat)
+{
+    static const char input[] =
+        "{\"messages\":[{\"role\":\"user\",\"content\":\"?\"}],\"tools\":[{\"type\":\"function\","
+        "\"function\":"
+        "{\"name\":\"asked_whether_tools_are_told\",\"description\":\"?\",\"parameters\":{\"type\":"
+        "\"object\","
+        "\"properties\":{\"x\":{\"type\":\"string\",\"description\":\"?\"}},\"required\":[\"x\"]}}}]}";
+    HG_AUTO(hg_json_auto_free) hg_json *doc = NULL;
+    if (chat->asked) return chat->takes_tools;
+    hg_buf out;
+    hg_buf_init(&out, HG_MIB);
+    if (hg_json_parse(HG_STR(input), NULL, &doc, NULL) == HANGAR_OK &&
+        hg_chat_render(chat, hg_json_root(doc), NULL, 0, &out, NULL) == HANGAR_OK) {
+        chat->takes_tools = out.len > 0 && strstr(hg_buf_text(&out), "asked_whether_tools_are_told") != NULL;
+        chat->asked = true;
+    }
+    hg_buf_deinit(&out);
+    /* A template that refuses such a conversation may still take tools in another. */
+    return chat->asked ? chat->takes_tools : hg_chat_mentions(chat, HG_STR("tools"));
 }
 
 void hg_chat_auto_free(hg_chat **chat)

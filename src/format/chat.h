@@ -22,6 +22,11 @@ hangar_code hg_chat_open(const hg_jval *config, hg_str file, bool tools, hg_chat
 void hg_chat_free(hg_chat *chat);
 void hg_chat_auto_free(hg_chat **chat); /* for HG_AUTO */
 
+/* Whether the template makes anything of tools: found out once, by giving it one. */
+bool hg_chat_takes_tools(hg_chat *chat);
+/* The source has this text. */
+bool hg_chat_mentions(const hg_chat *chat, hg_str text);
+
 /*
  * Appends the prompt to `out`. input: {"messages": [{"role", "content", ...}], "tools", "documents",
  * "add_generation_prompt", ...}; its members are the template's variables and win over the special tokens. Missing:

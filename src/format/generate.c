@@ -79,6 +79,67 @@ static hangar_code read_form(const hg_jval *doc, hg_generate_call *out, hangar_e
     return HANGAR_OK;
 }
 
+static bool is_tool_name(const char *name)
+{
+    size_t n = name ? strlen(name) : 0;
+    bool good = n > 0 && n <= HG_GENERATE_TOOL_NAME;
+    for (size_t i = 0; i < n && good; i++) {
+        char c = name[i];
+        good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+               (c && strchr("_-.:", c));
+    }
+    return good;
+}
+
+/* Which tool an answer must be a call of; OpenAI's way to say it is understood, too. */
+static hangar_code read_choice(const hg_jval *doc, hg_generate_call *out, hangar_err *err)
+{
+    const hg_jval *v = member(doc, "tool_choice");
+    const char *word = hg_json_text(v);
+    if (hg_json_is_object(v)) {
+        const char *name = hg_json_text(hg_json_get(v, "name"));
+        if (!name) name = hg_json_text(hg_json_path(v, "function", "name", NULL));
+        bool found = false;
+        for (hg_json_iter it = hg_json_iter_of(out->tools); hg_json_next(&it);)
+            found |= hg_streq(hg_json_text(hg_json_path(it.val, "function", "name", NULL)), name);
+        if (!name || !found) return hg_fail(err, HANGAR_E_USAGE, "tool_choice names no tool that is given");
+        out->tool_name = name;
+        out->tool_choice = HG_TOOLS_FORCED;
+    } else if (!v || hg_streq(word, "auto")) {
+        out->tool_choice = out->tools ? HG_TOOLS_AUTO : HG_TOOLS_NONE;
+    } else if (hg_streq(word, "required")) {
+        if (!out->tools) return hg_fail(err, HANGAR_E_USAGE, "a call is required and no tool is given");
+        out->tool_choice = HG_TOOLS_FORCED;
+    } else if (!hg_streq(word, "none")) {
+        return hg_fail(err, HANGAR_E_USAGE, "tool_choice is \"auto\", \"none\", \"required\" or {\"name\"}");
+    }
+    return HANGAR_OK;
+}
+
+/* The tools, and what is to be done with them. */
+static hangar_code read_tools(const hg_jval *doc, hg_generate_call *out, hangar_err *err)
+{
+    const hg_jval *tools = member(doc, "tools");
+    size_t n = hg_json_len(tools);
+    if (tools && !hg_json_is_array(tools)) return hg_fail(err, HANGAR_E_USAGE, "tools must be a list");
+    if (n > HG_GENERATE_TOOLS_MAX)
+        return hg_fail(err, HANGAR_E_LIMIT, "at most %d tools, not %zu", HG_GENERATE_TOOLS_MAX, n);
+    for (hg_json_iter it = hg_json_iter_of(tools); hg_json_next(&it);)
+        if (!is_tool_name(hg_json_text(hg_json_path(it.val, "function", "name", NULL))))
+            return hg_fail(
+                err, HANGAR_E_USAGE,
+                "tool %zu needs a function with a name of letters, digits and _ - . : (at most %d)",
+                it.index + 1, HG_GENERATE_TOOL_NAME);
+    out->tools = n > 0 ? tools : NULL;
+    hangar_code code = read_choice(doc, out, err);
+    if (code == HANGAR_OK && out->tool_choice == HG_TOOLS_FORCED &&
+        (out->grammar || out->json_schema || out->json))
+        return hg_fail(err, HANGAR_E_USAGE, "either a call is forced or the answer's form, not both");
+    if (code == HANGAR_OK && out->tool_choice == HG_TOOLS_FORCED && out->prompt)
+        return hg_fail(err, HANGAR_E_USAGE, "a forced call needs messages, not a prompt as it is");
+    return code;
+}
+
 /* What is out already, and how many tokens of max_tokens it takes. */
 static hangar_code read_begun(const hg_jval *doc, hg_generate_call *out, hangar_err *err)
 {
@@ -90,7 +151,8 @@ static hangar_code read_begun(const hg_jval *doc, hg_generate_call *out, hangar_
                        HG_GENERATE_BEGUN_BYTES);
     hangar_code code = integer(doc, "begun_tokens", 0, HG_GENERATE_CONTEXT_MAX, 0, &tokens, err);
     if (code != HANGAR_OK) return code;
-    if (out->begun.len > 0 && (out->grammar || out->json_schema || out->json))
+    bool forced = out->tool_choice == HG_TOOLS_FORCED;
+    if (out->begun.len > 0 && (out->grammar || out->json_schema || out->json || forced))
         return hg_fail(err, HANGAR_E_USAGE, "an answer that is held to a grammar cannot be gone on with");
     out->max_tokens = tokens < out->max_tokens ? out->max_tokens - tokens : 0;
     return HANGAR_OK;
@@ -132,6 +194,7 @@ hangar_code hg_generate_call_read(const hg_jval *doc, hg_generate_call *out, han
     if (code == HANGAR_OK) code = integer(doc, "context", 0, HG_GENERATE_CONTEXT_MAX, 0, &out->context, err);
     if (code == HANGAR_OK) code = check_stops(out->stop, err);
     if (code == HANGAR_OK) code = read_form(doc, out, err);
+    if (code == HANGAR_OK) code = read_tools(doc, out, err);
     if (code == HANGAR_OK) code = read_begun(doc, out, err);
     if (code == HANGAR_OK) code = read_logprobs(doc, out, err);
     return code;

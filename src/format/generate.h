@@ -24,6 +24,7 @@
 #define HG_GENERATE_GRAMMAR_BYTES  ((size_t)256 << 10)
 #define HG_GENERATE_SCHEMA_BYTES   ((size_t)1 << 20)
 #define HG_GENERATE_TOOLS_MAX      128
+#define HG_GENERATE_TOOL_NAME      128 /* bytes: letters, digits and _ - . : */
 
 /* What the numbers of a call may be; hangar and the runners both hold to it. */
 #define HG_GENERATE_TEMPERATURE_MAX 5.0
@@ -32,6 +33,12 @@
 #define HG_GENERATE_PENALTY_MIN     1e-3
 #define HG_GENERATE_PENALTY_MAX     10.0
 #define HG_GENERATE_PRESENCE_MAX    2.0 /* of presence_penalty and frequency_penalty, either way */
+
+typedef enum hg_tool_choice {
+    HG_TOOLS_NONE,   /* there are none, or they must not be used: the model is not told of any */
+    HG_TOOLS_AUTO,   /* the model decides */
+    HG_TOOLS_FORCED, /* the answer is a call: of tool_name, or of any */
+} hg_tool_choice;
 
 /* How one call samples and ends; strings and values borrowed from the CALL's document. */
 typedef struct hg_generate_call {
@@ -47,6 +54,10 @@ typedef struct hg_generate_call {
     const char *prompt;      /* raw text, or NULL */
     const hg_jval *messages; /* array, or NULL    */
     const hg_jval *stop;     /* array, or NULL    */
+    const hg_jval
+        *tools; /* array, or NULL: each {"type":"function","function":{"name","description","parameters"}} */
+    hg_tool_choice tool_choice;
+    const char *tool_name; /* NULL = any */
 } hg_generate_call;
 /*
  * USAGE names the member that is out of its range, LIMIT what is too long. What is missing gets the default of

@@ -10,6 +10,7 @@
 
 typedef enum hg_reading {
     HG_READ_TEMPLATE, /* what is written like a control token is one; the beginning of a list gets what the model wants there */
+    HG_READ_MARKS,  /* the same without a beginning */
     HG_READ_PERSON, /* no id is a control token */
 } hg_reading;
 
