@@ -59,8 +59,10 @@ bool hg_hardware_has(const hg_hardware *hw, const char *isa);
 /* The document of hangar_hardware_detect. */
 hangar_code hg_hardware_json(const hg_hardware *hw, char **out_json, hangar_err *err);
 
-/* Cheap parts for those who need no more: threads that may be kept busy, and bytes of memory that may be taken. */
+/* Cheap parts for those who need no more: threads that may be kept busy, and bytes of memory that may be taken now. */
 unsigned hg_usable_threads(void);
 uint64_t hg_usable_memory(void);
+/* All that there is, or what the control group allows. */
+uint64_t hg_total_memory(void);
 
 #endif

@@ -68,3 +68,12 @@ uint64_t hg_usable_memory(void)
     hg_hw_memory("", &group, &hw);
     return hw.memory_available;
 }
+
+uint64_t hg_total_memory(void)
+{
+    hg_cgroup group;
+    hg_hardware hw = {0};
+    hg_hw_cgroup("", &group);
+    hg_hw_memory("", &group, &hw);
+    return hw.memory_limit ? hw.memory_limit : hw.memory_total;
+}
