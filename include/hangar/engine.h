@@ -59,6 +59,17 @@ HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_generate(hangar_model *model, co
                                                          size_t count, const hangar_generate_options *options,
                                                          hangar_job *job, char **out_json, hangar_err *err);
 
+/*
+ * Asks a model by the name that the catalogue has for it (docs/formats/config.md: models.list), local or in the cloud, or by its REF. It is
+ * loaded when it is not, and the next of its chain answers when it fails (docs/formats/fallback.md). The pieces arrive as TEXT events of `job`,
+ * a NOTE tells of each switch. out_json (may be NULL): {"model": who answered, "fell_back","text","finish","prompt_tokens","generated_tokens",
+ * "load_seconds","prompt_seconds","generate_seconds"}; -1 = not known. The model is let go afterwards: who asks often runs the daemon (serve.h).
+ */
+HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_ask(hangar *h, const char *model,
+                                                    const hangar_message *messages, size_t count,
+                                                    const hangar_generate_options *options, hangar_job *job,
+                                                    char **out_json, hangar_err *err);
+
 typedef struct hangar_transcribe_options {
     size_t size;
     const char *language; /* "en", "pt", ...; NULL = the model finds out       */

@@ -70,5 +70,6 @@ HANGAR_API const char *hangar_version(void);
 #include "hangar/mirror.h"
 #include "hangar/model.h"
 #include "hangar/onnx.h"
+#include "hangar/serve.h"
 
 #endif

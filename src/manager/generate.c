@@ -2,6 +2,7 @@
 /* hangar_generate: the words of a conversation to the runner, llama.cpp's or ONNX Runtime's, the pieces of its answer to the job. */
 #include "base/mem.h"
 #include "format/generate.h"
+#include "manager/generate.h"
 #include "manager/loaded.h"
 
 #include <math.h>
@@ -64,15 +65,18 @@ static hangar_code write_prompt(hg_jw *w, const hangar_message *messages, size_t
     return HANGAR_OK;
 }
 
-/* The CALL frame. */
-static hangar_code call_frame(const hangar_message *messages, size_t count, const hangar_generate_options *o,
-                              char **out, hangar_err *err)
+hangar_code hg_generate_write(const hangar_message *messages, size_t count,
+                              const hangar_generate_options *options, char **out, hangar_err *err)
 {
+    hangar_generate_options given;
+    const hangar_generate_options *o = &given;
+    hangar_code code = options_read(options, &given, err);
+    if (code != HANGAR_OK) return code;
     HG_AUTO(hg_jw_auto_free) hg_jw *w = hg_jw_new();
     if (!w) return hg_fail_memory(err);
     hg_jw_obj(w, NULL);
     hg_jw_text(w, "op", "generate");
-    hangar_code code = write_prompt(w, messages, count, o->raw, err);
+    code = write_prompt(w, messages, count, o->raw, err);
     if (code != HANGAR_OK) return code;
     hg_jw_f64(w, "temperature", o->temperature);
     hg_jw_f64(w, "top_p", o->top_p);
@@ -135,11 +139,9 @@ hangar_code hangar_generate(hangar_model *model, const hangar_message *messages,
                             hangar_err *err)
 {
     if (out_json) *out_json = NULL;
-    hangar_generate_options o;
-    hangar_code code = hg_model_need(model, &hg_loader_llama, err);
-    if (code == HANGAR_OK) code = options_read(options, &o, err);
     HG_AUTO(hg_auto_free) char *call = NULL;
-    if (code == HANGAR_OK) code = call_frame(messages, count, &o, &call, err);
+    hangar_code code = hg_model_need(model, &hg_loader_llama, err);
+    if (code == HANGAR_OK) code = hg_generate_write(messages, count, options, &call, err);
     if (code != HANGAR_OK) return code;
     listener l = {.job = job};
     hg_buf_init(&l.text, 64 * HG_MIB);

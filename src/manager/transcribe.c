@@ -7,6 +7,7 @@
 #include "manager/load_ctc.h"
 #include "manager/load_onnx.h"
 #include "manager/load_whisper.h"
+#include "manager/transcribe.h"
 #include "manager/transcript.h"
 
 #include <stdlib.h>
@@ -172,7 +173,7 @@ static const char *language_of(const script *s)
 }
 
 /* One file that is open. */
-static hangar_code transcribe_fd(hangar_model *m, const char *file, int fd, hg_str call, hangar_job *job,
+static hangar_code transcribe_windows(hangar_model *m, const char *file, int fd, hg_str call, hangar_job *job,
                                  char **out_json, hangar_err *err)
 {
     double from = hg_now();
@@ -201,21 +202,30 @@ static hangar_code transcribe_whisper(hangar_model *m, const char *file, int fd,
     hangar_code code = choose(m->data, o, &language, &task, err);
     if (code == HANGAR_OK) code = call_frame(m->data, o, language, task, &call, err);
     if (code != HANGAR_OK) return code;
-    return hg_wrap(err, transcribe_fd(m, file, fd, hg_str_of(call), job, out_json, err), "%s", file);
+    return hg_wrap(err, transcribe_windows(m, file, fd, hg_str_of(call), job, out_json, err), "%s", file);
+}
+
+hangar_code hg_transcribe_fd(hangar_model *model, const char *name, int fd,
+                             const hangar_transcribe_options *options, hangar_job *job, char **out_json,
+                             hangar_err *err)
+{
+    if (out_json) *out_json = NULL;
+    hangar_transcribe_options o;
+    hangar_code code = hg_model_need(model, &hg_loader_whisper, err);
+    if (code == HANGAR_OK) code = options_read(options, &o, err);
+    if (code != HANGAR_OK) return code;
+    hg_job_phase(job, "transcribing");
+    if (model->loader == &hg_loader_ctc) return hg_transcribe_ctc(model, name, fd, &o, job, out_json, err);
+    return transcribe_whisper(model, name, fd, &o, job, out_json, err);
 }
 
 hangar_code hangar_transcribe(hangar_model *model, const char *file, const hangar_transcribe_options *options,
                               hangar_job *job, char **out_json, hangar_err *err)
 {
     if (out_json) *out_json = NULL;
-    hangar_transcribe_options o;
     HG_AUTO(hg_auto_close) int fd = -1;
     hangar_code code = hg_model_need(model, &hg_loader_whisper, err);
     if (code == HANGAR_OK && !file) code = hg_fail(err, HANGAR_E_USAGE, "no file was named");
-    if (code == HANGAR_OK) code = options_read(options, &o, err);
     if (code == HANGAR_OK) code = hg_open_regular_high(file, &fd, err);
-    if (code != HANGAR_OK) return code;
-    hg_job_phase(job, "transcribing");
-    if (model->loader == &hg_loader_ctc) return hg_transcribe_ctc(model, file, fd, &o, job, out_json, err);
-    return transcribe_whisper(model, file, fd, &o, job, out_json, err);
+    return code == HANGAR_OK ? hg_transcribe_fd(model, file, fd, options, job, out_json, err) : code;
 }

@@ -12,8 +12,8 @@
 // A name that begins with "noload" fails to load, "crashload" dies while it loads, "slowload" takes a second.
 import net from 'node:net';
 import { frame } from './frames.mjs';
+import { words } from './fakerunner-words.mjs';
 
-export const words = ['one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight'].map((w, i) => (i ? ` ${w}` : w));
 const socket = new net.Socket({ fd: 3, readable: true, writable: true });
 let name = '', buffer = Buffer.alloc(0), cancelled = false, busy = false, probes = true;
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));

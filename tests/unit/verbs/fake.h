@@ -25,6 +25,9 @@ struct hangar_model {
 struct hangar_mirror {
     int unused;
 };
+struct hangar_server {
+    int unused;
+};
 
 /* What the next calls answer. */
 static struct {
@@ -295,6 +298,27 @@ const char *hangar_mirror_url(const hangar_mirror *mirror)
 void hangar_mirror_stop(hangar_mirror *mirror)
 {
     if (mirror) hg_buf_puts(&seen, "mirror ends\n");
+}
+hangar_code hangar_serve_start(hangar *h, const hangar_serve_options *o, hangar_job *job, hangar_server **out,
+                               hangar_err *err)
+{
+    static hangar_server server;
+    (void)h, (void)job;
+    hg_buf_printf(&seen, "serve at %s", o->listen ? o->listen : "?");
+    for (const char *const *p = o->preload; p && *p; p++) hg_buf_printf(&seen, " with %s", *p);
+    hg_buf_putc(&seen, '\n');
+    if (give.code != HANGAR_OK) return answer(NULL, err);
+    *out = &server;
+    return HANGAR_OK;
+}
+const char *hangar_serve_url(const hangar_server *server)
+{
+    assert_non_null(server);
+    return "http://127.0.0.1:4264";
+}
+void hangar_serve_stop(hangar_server *server, double grace)
+{
+    if (server) hg_buf_printf(&seen, "serve ends within %g s\n", grace);
 }
 
 /* ---- the face ---- */

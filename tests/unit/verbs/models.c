@@ -341,6 +341,21 @@ static void test_validate(void **state)
     drop(&o);
 }
 
+static void test_serve(void **state)
+{
+    (void)state;
+    outcome o =
+        CALL("serve", "--listen", "127.0.0.1:0", "--preload", "a/b", "--preload", "c", "--grace", "2s");
+    assert_int_equal(o.code, HANGAR_OK);
+    assert_seen("serve at 127.0.0.1:0 with a/b with c\nwait\nserve ends within 2 s\n");
+    drop(&o);
+    give.code = HANGAR_E_BUSY;
+    o = CALL("serve");
+    assert_int_equal(o.code, HANGAR_E_BUSY);
+    assert_seen("serve at ?\n");
+    drop(&o);
+}
+
 static void test_mirror(void **state)
 {
     (void)state;
@@ -483,6 +498,7 @@ int main(void)
         TEST(test_optimize),
         TEST(test_convert),
         TEST(test_validate),
+        TEST(test_serve),
         TEST(test_mirror),
         TEST(test_machine),
         TEST(test_doctor),
