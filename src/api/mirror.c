@@ -89,11 +89,11 @@ static bool check_host(hg_request *r, enum MHD_Result *out)
 {
     bool single = single_header(r, MHD_HTTP_HEADER_HOST, &r->host);
     if (!single || !r->host) {
-        *out = hg_answer_error(r, MHD_HTTP_BAD_REQUEST, NULL, NULL, "One Host header is needed");
+        *out = hg_mirror_error(r, MHD_HTTP_BAD_REQUEST, NULL, NULL, "One Host header is needed");
         return false;
     }
     if (r->m->loopback ? hg_host_local(r->host, r->m->port) : hg_host_plain(r->host)) return true;
-    *out = hg_answer_error(r, MHD_HTTP_MISDIRECTED_REQUEST, NULL, NULL, "This host is not served here");
+    *out = hg_mirror_error(r, MHD_HTTP_MISDIRECTED_REQUEST, NULL, NULL, "This host is not served here");
     return false;
 }
 
@@ -106,7 +106,7 @@ static bool check_token(hg_request *r, enum MHD_Result *out)
     if (single && given && !strncasecmp(given, "Bearer ", 7) &&
         hg_equal_secret(hg_str_of(given + 7), hg_str_of(r->m->token)))
         return true;
-    *out = hg_answer_error(r, MHD_HTTP_UNAUTHORIZED, NULL, NULL,
+    *out = hg_mirror_error(r, MHD_HTTP_UNAUTHORIZED, NULL, NULL,
                            given ? "Invalid credentials in Authorization header"
                                  : "Invalid username or password.");
     return false;
@@ -122,12 +122,12 @@ static bool choose_route(hg_request *r, enum MHD_Result *out)
     }
     if (!check_token(r, out)) return false;
     if (!r->route) {
-        *out = hg_answer_error(r, MHD_HTTP_NOT_FOUND, NULL, NULL, "Not found");
+        *out = hg_mirror_error(r, MHD_HTTP_NOT_FOUND, NULL, NULL, "Not found");
         return false;
     }
     const char *method = r->head ? "GET" : r->method;
     if (!strcmp(method, r->route->method)) return true;
-    *out = hg_answer_error(r, MHD_HTTP_METHOD_NOT_ALLOWED, NULL, NULL, "Method not allowed");
+    *out = hg_mirror_error(r, MHD_HTTP_METHOD_NOT_ALLOWED, NULL, NULL, "Method not allowed");
     return false;
 }
 
@@ -137,7 +137,7 @@ static bool check_request(hg_request *r, enum MHD_Result *out)
     if (!check_host(r, out)) return false;
     if (r->target_err.code != HANGAR_OK) {
         unsigned status = r->target_err.code == HANGAR_E_LIMIT ? MHD_HTTP_URI_TOO_LONG : MHD_HTTP_BAD_REQUEST;
-        *out = hg_answer_error(r, status, NULL, NULL, r->target_err.msg);
+        *out = hg_mirror_error(r, status, NULL, NULL, r->target_err.msg);
         return false;
     }
     if (!choose_route(r, out)) return false;
@@ -145,11 +145,11 @@ static bool check_request(hg_request *r, enum MHD_Result *out)
     const char *text = NULL;
     if (!single_header(r, MHD_HTTP_HEADER_CONTENT_LENGTH, &text) ||
         (text && !hg_u64_parse(hg_str_of(text), &length))) {
-        *out = hg_answer_error(r, MHD_HTTP_BAD_REQUEST, NULL, NULL, "Malformed Content-Length");
+        *out = hg_mirror_error(r, MHD_HTTP_BAD_REQUEST, NULL, NULL, "Malformed Content-Length");
         return false;
     }
     if (length > HG_MIRROR_BODY_BYTES) {
-        *out = hg_answer_error(r, MHD_HTTP_CONTENT_TOO_LARGE, NULL, NULL, "The body is too large");
+        *out = hg_mirror_error(r, MHD_HTTP_CONTENT_TOO_LARGE, NULL, NULL, "The body is too large");
         return false;
     }
     /* Which revisions are good enough: an answer of the API is never older than its question; a file's is checked against the file. */

@@ -216,19 +216,19 @@ typedef struct hg_route {
 /* ---- answers (mirror_answer.c) ---- */
 
 /* A response that takes over `text` (malloc'ed; NULL = out of memory, then 503). */
-struct MHD_Response *hg_answer_text(char *text, size_t len, const char *type);
+struct MHD_Response *hg_mirror_text(char *text, size_t len, const char *type);
 /* Adds a header; bytes that a header cannot carry become '?'. */
-void hg_answer_header(struct MHD_Response *a, const char *name, const char *value);
-void hg_answer_headerf(struct MHD_Response *a, const char *name, const char *fmt, ...) HG_PRINTF(3, 4);
+void hg_mirror_header(struct MHD_Response *a, const char *name, const char *value);
+void hg_mirror_headerf(struct MHD_Response *a, const char *name, const char *fmt, ...) HG_PRINTF(3, 4);
 /* Queues and lets go of it. */
-enum MHD_Result hg_answer_send(hg_request *r, unsigned status, struct MHD_Response *a);
+enum MHD_Result hg_mirror_send(hg_request *r, unsigned status, struct MHD_Response *a);
 /* An error in the form of the route (JSON or text); code may be NULL; commit may be NULL. */
-enum MHD_Result hg_answer_error(hg_request *r, unsigned status, const char *code, const char *commit,
+enum MHD_Result hg_mirror_error(hg_request *r, unsigned status, const char *code, const char *commit,
                                 const char *message);
 /* From an error of ours. */
-enum MHD_Result hg_answer_failure(hg_request *r, const hangar_err *err);
+enum MHD_Result hg_mirror_failure(hg_request *r, const hangar_err *err);
 /* A finished JSON document. */
-enum MHD_Result hg_answer_json(hg_request *r, hg_jw *w, const char *link);
+enum MHD_Result hg_mirror_json(hg_request *r, hg_jw *w, const char *link);
 
 /*
  * Takes the revision that segments org, name and rev name into r->snap and r->folder. False when there is nothing more to do now: *out is what

@@ -9,7 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-struct MHD_Response *hg_answer_text(char *text, size_t len, const char *type)
+struct MHD_Response *hg_mirror_text(char *text, size_t len, const char *type)
 {
     if (!text) return NULL;
     struct MHD_Response *a = MHD_create_response_from_buffer(len, text, MHD_RESPMEM_MUST_FREE);
@@ -17,11 +17,11 @@ struct MHD_Response *hg_answer_text(char *text, size_t len, const char *type)
         free(text);
         return NULL;
     }
-    hg_answer_header(a, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+    hg_mirror_header(a, MHD_HTTP_HEADER_CONTENT_TYPE, type);
     return a;
 }
 
-void hg_answer_header(struct MHD_Response *a, const char *name, const char *value)
+void hg_mirror_header(struct MHD_Response *a, const char *name, const char *value)
 {
     char *clean = a ? hg_strdup(value) : NULL;
     if (!clean) return;
@@ -31,28 +31,28 @@ void hg_answer_header(struct MHD_Response *a, const char *name, const char *valu
     free(clean);
 }
 
-void hg_answer_headerf(struct MHD_Response *a, const char *name, const char *fmt, ...)
+void hg_mirror_headerf(struct MHD_Response *a, const char *name, const char *fmt, ...)
 {
     char *text = NULL;
     va_list args;
     va_start(args, fmt);
     if (vasprintf(&text, fmt, args) < 0) text = NULL;
     va_end(args);
-    if (text) hg_answer_header(a, name, text);
+    if (text) hg_mirror_header(a, name, text);
     free(text);
 }
 
-enum MHD_Result hg_answer_send(hg_request *r, unsigned status, struct MHD_Response *a)
+enum MHD_Result hg_mirror_send(hg_request *r, unsigned status, struct MHD_Response *a)
 {
     if (!a) return MHD_NO; /* out of memory: the connection ends */
-    hg_answer_header(a, "X-Content-Type-Options", "nosniff");
+    hg_mirror_header(a, "X-Content-Type-Options", "nosniff");
     enum MHD_Result result = MHD_queue_response(r->connection, status, a);
     MHD_destroy_response(a);
     hg_log(HG_LOG_INFO, "mirror", "%s %u %s %.2f s", r->method, status, r->shown, hg_now() - r->arrived);
     return result;
 }
 
-enum MHD_Result hg_answer_error(hg_request *r, unsigned status, const char *code, const char *commit,
+enum MHD_Result hg_mirror_error(hg_request *r, unsigned status, const char *code, const char *commit,
                                 const char *message)
 {
     char *text = NULL;
@@ -68,44 +68,44 @@ enum MHD_Result hg_answer_error(hg_request *r, unsigned status, const char *code
         text = hg_strdup(message);
     }
     struct MHD_Response *a =
-        hg_answer_text(text, text ? strlen(text) : 0,
+        hg_mirror_text(text, text ? strlen(text) : 0,
                        json ? "application/json; charset=utf-8" : "text/plain; charset=utf-8");
-    if (code) hg_answer_header(a, "X-Error-Code", code);
-    if (commit) hg_answer_header(a, "X-Repo-Commit", commit);
-    hg_answer_header(a, "X-Error-Message", message);
+    if (code) hg_mirror_header(a, "X-Error-Code", code);
+    if (commit) hg_mirror_header(a, "X-Repo-Commit", commit);
+    hg_mirror_header(a, "X-Error-Message", message);
     if (status == MHD_HTTP_UNAUTHORIZED)
-        hg_answer_header(a, MHD_HTTP_HEADER_WWW_AUTHENTICATE,
+        hg_mirror_header(a, MHD_HTTP_HEADER_WWW_AUTHENTICATE,
                          "Bearer realm=\"Authentication required\", charset=\"UTF-8\"");
     if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
-        hg_answer_header(a, MHD_HTTP_HEADER_ALLOW,
+        hg_mirror_header(a, MHD_HTTP_HEADER_ALLOW,
                          r->route && !strcmp(r->route->method, "POST") ? "POST" : "GET, HEAD");
-    if (status == MHD_HTTP_SERVICE_UNAVAILABLE) hg_answer_header(a, MHD_HTTP_HEADER_RETRY_AFTER, "1");
-    return hg_answer_send(r, status, a);
+    if (status == MHD_HTTP_SERVICE_UNAVAILABLE) hg_mirror_header(a, MHD_HTTP_HEADER_RETRY_AFTER, "1");
+    return hg_mirror_send(r, status, a);
 }
 
-enum MHD_Result hg_answer_failure(hg_request *r, const hangar_err *err)
+enum MHD_Result hg_mirror_failure(hg_request *r, const hangar_err *err)
 {
     switch (err->code) {
-    case HANGAR_E_NOT_FOUND: return hg_answer_error(r, MHD_HTTP_NOT_FOUND, NULL, NULL, "Not found");
-    case HANGAR_E_INVALID: return hg_answer_error(r, MHD_HTTP_BAD_REQUEST, NULL, NULL, err->msg);
+    case HANGAR_E_NOT_FOUND: return hg_mirror_error(r, MHD_HTTP_NOT_FOUND, NULL, NULL, "Not found");
+    case HANGAR_E_INVALID: return hg_mirror_error(r, MHD_HTTP_BAD_REQUEST, NULL, NULL, err->msg);
     case HANGAR_E_BUSY:
     case HANGAR_E_LIMIT:
     case HANGAR_E_NO_MEMORY:
-    case HANGAR_E_CANCELLED: return hg_answer_error(r, MHD_HTTP_SERVICE_UNAVAILABLE, NULL, NULL, err->msg);
+    case HANGAR_E_CANCELLED: return hg_mirror_error(r, MHD_HTTP_SERVICE_UNAVAILABLE, NULL, NULL, err->msg);
     default: break;
     }
     hg_log(HG_LOG_ERROR, "mirror", "%s", err->msg);
-    return hg_answer_error(r, MHD_HTTP_INTERNAL_SERVER_ERROR, NULL, NULL, hangar_code_text(err->code));
+    return hg_mirror_error(r, MHD_HTTP_INTERNAL_SERVER_ERROR, NULL, NULL, hangar_code_text(err->code));
 }
 
-enum MHD_Result hg_answer_json(hg_request *r, hg_jw *w, const char *link)
+enum MHD_Result hg_mirror_json(hg_request *r, hg_jw *w, const char *link)
 {
     char *text = NULL;
     if (!w || hg_jw_finish(w, false, &text, NULL) != HANGAR_OK) text = NULL;
-    struct MHD_Response *a = hg_answer_text(text, text ? strlen(text) : 0, "application/json; charset=utf-8");
-    if (link) hg_answer_headerf(a, "Link", "<%s>; rel=\"next\"", link);
-    if (r->snap) hg_answer_header(a, "X-Repo-Commit", r->snap->commit);
-    return hg_answer_send(r, MHD_HTTP_OK, a);
+    struct MHD_Response *a = hg_mirror_text(text, text ? strlen(text) : 0, "application/json; charset=utf-8");
+    if (link) hg_mirror_headerf(a, "Link", "<%s>; rel=\"next\"", link);
+    if (r->snap) hg_mirror_header(a, "X-Repo-Commit", r->snap->commit);
+    return hg_mirror_send(r, MHD_HTTP_OK, a);
 }
 
 /* ---- the revision a request is about ---- */
@@ -123,7 +123,7 @@ bool hg_request_folder(hg_request *r, const char *folder, enum MHD_Result *out)
     hangar_err err = {0};
     hg_taken taken = take_folder(r, folder, &err);
     if (taken == HG_TAKEN) return true;
-    *out = taken == HG_TAKEN_WAIT ? MHD_YES : hg_answer_failure(r, &err);
+    *out = taken == HG_TAKEN_WAIT ? MHD_YES : hg_mirror_failure(r, &err);
     return false;
 }
 
@@ -183,13 +183,13 @@ static bool find_by_commit(hg_request *r, hg_str org, hg_str name, hg_str commit
     hg_snap_drop(&r->m->work, r->snap);
     r->snap = NULL;
     if (code != HANGAR_OK && code != HANGAR_E_NOT_FOUND) {
-        *out = hg_answer_failure(r, &err);
+        *out = hg_mirror_failure(r, &err);
     } else if (find.failure.code != HANGAR_OK && find.failure.code != HANGAR_E_NOT_FOUND) {
-        *out = hg_answer_failure(r, &find.failure);
+        *out = hg_mirror_failure(r, &find.failure);
     } else if (!find.any) {
-        *out = hg_answer_error(r, MHD_HTTP_NOT_FOUND, "RepoNotFound", NULL, "Repository not found");
+        *out = hg_mirror_error(r, MHD_HTTP_NOT_FOUND, "RepoNotFound", NULL, "Repository not found");
     } else {
-        *out = hg_answer_error(r, MHD_HTTP_NOT_FOUND, "RevisionNotFound", NULL, "Invalid rev id");
+        *out = hg_mirror_error(r, MHD_HTTP_NOT_FOUND, "RevisionNotFound", NULL, "Invalid rev id");
     }
     return false;
 }
@@ -199,7 +199,7 @@ bool hg_request_revision(hg_request *r, hg_str org, hg_str name, hg_str rev, enu
     hangar_err err = {0};
     if (r->snap) return true; /* called again after a wait that a later step asked for */
     if (!hg_repo_word(org) || !hg_repo_word(name)) {
-        *out = hg_answer_error(r, MHD_HTTP_NOT_FOUND, "RepoNotFound", NULL, "Repository not found");
+        *out = hg_mirror_error(r, MHD_HTTP_NOT_FOUND, "RepoNotFound", NULL, "Repository not found");
         return false;
     }
     if (hg_hex_is(rev, 40)) return find_by_commit(r, org, name, rev, out);
@@ -207,7 +207,7 @@ bool hg_request_revision(hg_request *r, hg_str org, hg_str name, hg_str rev, enu
         hg_taken taken = take_folder(r, r->folder, &err);
         if (taken == HG_TAKEN) return true;
         if (taken == HG_TAKEN_WAIT) return *out = MHD_YES, false;
-        if (err.code != HANGAR_E_NOT_FOUND) return *out = hg_answer_failure(r, &err), false;
+        if (err.code != HANGAR_E_NOT_FOUND) return *out = hg_mirror_failure(r, &err), false;
     }
     return find_by_commit(r, org, name, HG_STR(""), out);
 }
@@ -223,7 +223,7 @@ bool hg_request_path(hg_request *r, char **out_path, enum MHD_Result *out)
         *out_path = hg_buf_take(&b);
     hg_buf_deinit(&b);
     if (*out_path) return true;
-    *out = hg_answer_error(r, MHD_HTTP_NOT_FOUND, "EntryNotFound", r->snap ? r->snap->commit : NULL,
+    *out = hg_mirror_error(r, MHD_HTTP_NOT_FOUND, "EntryNotFound", r->snap ? r->snap->commit : NULL,
                            "Entry not found");
     return false;
 }

@@ -44,7 +44,7 @@ static bool expand_known(hg_request *r, enum MHD_Result *out)
         for (size_t k = 0; k < HG_LEN(properties); k++)
             known |= hg_str_eq(t->value[i], hg_str_of(properties[k].name));
         if (known) continue;
-        *out = hg_answer_error(r, MHD_HTTP_BAD_REQUEST, NULL, NULL, "\"expand\" names an unknown property");
+        *out = hg_mirror_error(r, MHD_HTTP_BAD_REQUEST, NULL, NULL, "\"expand\" names an unknown property");
         return false;
     }
     return true;
@@ -159,7 +159,7 @@ enum MHD_Result hg_route_info(hg_request *r)
     if (wants(t, "usedStorage", 1)) hg_jw_u64(w, "usedStorage", used);
     if (wants(t, "siblings", 1)) put_siblings(w, r->snap, hg_target_flag(t, "blobs"));
     hg_jw_end(w);
-    result = hg_answer_json(r, w, NULL);
+    result = hg_mirror_json(r, w, NULL);
     hg_jw_free(w);
     return result;
 }
@@ -259,7 +259,7 @@ static bool page_size(hg_request *r, uint64_t max, uint64_t *out_limit, enum MHD
     *out_limit = max;
     if (!hg_target_has(&r->target, "limit")) return true;
     if (!hg_u64_parse(hg_target_param(&r->target, "limit"), out_limit) || *out_limit == 0) {
-        *out = hg_answer_error(r, MHD_HTTP_BAD_REQUEST, NULL, NULL, "\"limit\" must be a positive number");
+        *out = hg_mirror_error(r, MHD_HTTP_BAD_REQUEST, NULL, NULL, "\"limit\" must be a positive number");
         return false;
     }
     if (*out_limit > max) *out_limit = max;
@@ -280,14 +280,14 @@ enum MHD_Result hg_route_tree(hg_request *r)
     hg_str cursor = hg_target_param(t, "cursor");
     bool ok = page_size(r, p.expand ? HG_MIRROR_PAGE / 10 : HG_MIRROR_PAGE, &limit, &result);
     if (ok && cursor.len > 0 && (!hg_u64_parse(cursor, &p.from) || p.from > UINT32_MAX)) {
-        result = hg_answer_error(r, MHD_HTTP_BAD_REQUEST, NULL, NULL, "Invalid cursor");
+        result = hg_mirror_error(r, MHD_HTTP_BAD_REQUEST, NULL, NULL, "Invalid cursor");
         ok = false;
     }
     p.to = p.from + limit;
     p.w = hg_jw_new();
     hg_jw_arr(p.w, NULL);
     if (ok && !list_tree(&p, path ? path : "", recursive)) {
-        result = hg_answer_error(r, MHD_HTTP_NOT_FOUND, "EntryNotFound", r->snap->commit, "Entry not found");
+        result = hg_mirror_error(r, MHD_HTTP_NOT_FOUND, "EntryNotFound", r->snap->commit, "Entry not found");
         ok = false;
     }
     hg_jw_end(p.w);
@@ -301,7 +301,7 @@ enum MHD_Result hg_route_tree(hg_request *r)
         hg_buf_printf(&next, "?recursive=%s&expand=%s&limit=%" PRIu64 "&cursor=%" PRIu64,
                       recursive ? "true" : "false", p.expand ? "true" : "false", limit, p.to);
     }
-    if (ok) result = hg_answer_json(r, p.w, next.len ? hg_buf_text(&next) : NULL);
+    if (ok) result = hg_mirror_json(r, p.w, next.len ? hg_buf_text(&next) : NULL);
     hg_buf_deinit(&next);
     hg_jw_free(p.w);
     free(path);
@@ -385,9 +385,9 @@ enum MHD_Result hg_route_paths(hg_request *r)
     bool ok = form ? paths_from_form(r, w) : paths_from_json(r, w);
     hg_jw_end(w);
     if (ok) {
-        result = hg_answer_json(r, w, NULL);
+        result = hg_mirror_json(r, w, NULL);
     } else {
-        result = hg_answer_error(r, MHD_HTTP_BAD_REQUEST, NULL, NULL,
+        result = hg_mirror_error(r, MHD_HTTP_BAD_REQUEST, NULL, NULL,
                                  "\"paths\" must be a list of at most 2000 paths");
     }
     hg_jw_free(w);
@@ -451,13 +451,13 @@ enum MHD_Result hg_route_refs(hg_request *r)
     }
     hg_jw_end(x.w);
     if (!x.ended && (code == HANGAR_E_NOT_FOUND || (code == HANGAR_OK && !r->snap))) {
-        x.result = hg_answer_error(r, MHD_HTTP_NOT_FOUND, "RepoNotFound", NULL, "Repository not found");
+        x.result = hg_mirror_error(r, MHD_HTTP_NOT_FOUND, "RepoNotFound", NULL, "Repository not found");
     } else if (!x.ended && code != HANGAR_OK) {
-        x.result = hg_answer_failure(r, &err);
+        x.result = hg_mirror_failure(r, &err);
     } else if (!x.ended) {
         hg_snap_drop(&r->m->work, r->snap);
         r->snap = NULL; /* the answer is about no single commit */
-        x.result = hg_answer_json(r, x.w, NULL);
+        x.result = hg_mirror_json(r, x.w, NULL);
     }
     hg_jw_free(x.w);
     return x.result;
@@ -479,7 +479,7 @@ enum MHD_Result hg_route_commits(hg_request *r)
     put_time(w, "date", r->snap->modified);
     hg_jw_end(w);
     hg_jw_end(w);
-    result = hg_answer_json(r, w, NULL);
+    result = hg_mirror_json(r, w, NULL);
     hg_jw_free(w);
     return result;
 }
@@ -563,8 +563,8 @@ enum MHD_Result hg_route_models(hg_request *r)
     hg_buf next;
     hg_buf_init(&next, 4 * HG_MIRROR_TARGET_BYTES);
     if (i < m.count) next_models(r, limit, m.items[i - 1].id, &next);
-    if (code == HANGAR_OK) result = hg_answer_json(r, w, next.len ? hg_buf_text(&next) : NULL);
-    if (code != HANGAR_OK) result = hg_answer_failure(r, &err);
+    if (code == HANGAR_OK) result = hg_mirror_json(r, w, next.len ? hg_buf_text(&next) : NULL);
+    if (code != HANGAR_OK) result = hg_mirror_failure(r, &err);
     hg_buf_deinit(&next);
     hg_jw_free(w);
     for (size_t k = 0; k < m.count; k++) free(m.items[k].id);
@@ -577,7 +577,7 @@ enum MHD_Result hg_route_models(hg_request *r)
 enum MHD_Result hg_route_whoami(hg_request *r)
 {
     if (!r->m->token)
-        return hg_answer_error(r, MHD_HTTP_UNAUTHORIZED, NULL, NULL, "Invalid username or password.");
+        return hg_mirror_error(r, MHD_HTTP_UNAUTHORIZED, NULL, NULL, "Invalid username or password.");
     hg_jw *w = hg_jw_new();
     hg_jw_obj(w, NULL);
     hg_jw_text(w, "type", "user");
@@ -594,7 +594,7 @@ enum MHD_Result hg_route_whoami(hg_request *r)
     hg_jw_end(w);
     hg_jw_end(w);
     hg_jw_end(w);
-    enum MHD_Result result = hg_answer_json(r, w, NULL);
+    enum MHD_Result result = hg_mirror_json(r, w, NULL);
     hg_jw_free(w);
     return result;
 }

@@ -37,7 +37,7 @@ static void add_disposition(struct MHD_Response *a, const char *path)
         hg_buf_putc(&b, *c < 0x20 || *c > 0x7e || *c == '"' || *c == '\\' ? '_' : *c);
     hg_buf_puts(&b, "\";");
     if (hg_buf_check(&b, NULL) == HANGAR_OK)
-        hg_answer_header(a, MHD_HTTP_HEADER_CONTENT_DISPOSITION, hg_buf_text(&b));
+        hg_mirror_header(a, MHD_HTTP_HEADER_CONTENT_DISPOSITION, hg_buf_text(&b));
     hg_buf_deinit(&b);
 }
 
@@ -56,9 +56,9 @@ static bool answered_by_tag(hg_request *r, const char *tag, enum MHD_Result *out
     if (must && !hg_etag_listed(must, tag, false)) status = MHD_HTTP_PRECONDITION_FAILED;
     if (!status) return false;
     struct MHD_Response *a = MHD_create_response_from_buffer(0, (char[1]){0}, MHD_RESPMEM_MUST_COPY);
-    hg_answer_headerf(a, MHD_HTTP_HEADER_ETAG, "\"%s\"", tag);
-    if (r->snap) hg_answer_header(a, "X-Repo-Commit", r->snap->commit);
-    *out = hg_answer_send(r, status, a);
+    hg_mirror_headerf(a, MHD_HTTP_HEADER_ETAG, "\"%s\"", tag);
+    if (r->snap) hg_mirror_header(a, "X-Repo-Commit", r->snap->commit);
+    *out = hg_mirror_send(r, status, a);
     return true;
 }
 
@@ -92,23 +92,23 @@ static enum MHD_Result send_file(hg_request *r, const hg_mirror_file *f, int fd,
     if (kind == HG_RANGE_BAD) {
         close(fd);
         a = MHD_create_response_from_buffer(0, (char[1]){0}, MHD_RESPMEM_MUST_COPY);
-        hg_answer_headerf(a, MHD_HTTP_HEADER_CONTENT_RANGE, "bytes */%" PRIu64, f->size);
-        return hg_answer_send(r, MHD_HTTP_RANGE_NOT_SATISFIABLE, a);
+        hg_mirror_headerf(a, MHD_HTTP_HEADER_CONTENT_RANGE, "bytes */%" PRIu64, f->size);
+        return hg_mirror_send(r, MHD_HTTP_RANGE_NOT_SATISFIABLE, a);
     }
     a = MHD_create_response_from_fd_at_offset64(length, fd, first);
     if (!a) close(fd);
     if (kind == HG_RANGE_PART)
-        hg_answer_headerf(a, MHD_HTTP_HEADER_CONTENT_RANGE, "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, first,
+        hg_mirror_headerf(a, MHD_HTTP_HEADER_CONTENT_RANGE, "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, first,
                           first + length - 1, f->size);
     if (f->size == 0 && wanted)
-        hg_answer_header(a, MHD_HTTP_HEADER_CONTENT_RANGE,
+        hg_mirror_header(a, MHD_HTTP_HEADER_CONTENT_RANGE,
                          "bytes */0"); /* the npm client asks so for a size */
-    hg_answer_header(a, MHD_HTTP_HEADER_ACCEPT_RANGES, "bytes");
-    hg_answer_headerf(a, MHD_HTTP_HEADER_ETAG, "\"%s\"", tag);
-    hg_answer_header(a, MHD_HTTP_HEADER_CONTENT_TYPE, type_of(f));
+    hg_mirror_header(a, MHD_HTTP_HEADER_ACCEPT_RANGES, "bytes");
+    hg_mirror_headerf(a, MHD_HTTP_HEADER_ETAG, "\"%s\"", tag);
+    hg_mirror_header(a, MHD_HTTP_HEADER_CONTENT_TYPE, type_of(f));
     add_disposition(a, f->path);
-    if (r->snap && !f->lfs) hg_answer_header(a, "X-Repo-Commit", r->snap->commit);
-    return hg_answer_send(r, kind == HG_RANGE_PART ? MHD_HTTP_PARTIAL_CONTENT : MHD_HTTP_OK, a);
+    if (r->snap && !f->lfs) hg_mirror_header(a, "X-Repo-Commit", r->snap->commit);
+    return hg_mirror_send(r, kind == HG_RANGE_PART ? MHD_HTTP_PARTIAL_CONTENT : MHD_HTTP_OK, a);
 }
 
 /* ---- signed addresses ---- */
@@ -146,8 +146,8 @@ static enum MHD_Result refuse_address(hg_request *r, const char *why)
         hg_format("<?xml version=\"1.0\" "
                   "encoding=\"UTF-8\"?>\n<Error><Code>AccessDenied</Code><Message>%s</Message></Error>",
                   why);
-    return hg_answer_send(r, MHD_HTTP_FORBIDDEN,
-                          hg_answer_text(text, text ? strlen(text) : 0, "application/xml"));
+    return hg_mirror_send(r, MHD_HTTP_FORBIDDEN,
+                          hg_mirror_text(text, text ? strlen(text) : 0, "application/xml"));
 }
 
 enum MHD_Result hg_route_lfs(hg_request *r)
@@ -160,7 +160,7 @@ enum MHD_Result hg_route_lfs(hg_request *r)
         expires > INT64_MAX)
         return refuse_address(r, "Access Denied");
     if (sign(r->m, sha.ptr, key, (int64_t)expires, signature, &err) != HANGAR_OK)
-        return hg_answer_failure(r, &err);
+        return hg_mirror_failure(r, &err);
     if (!hg_equal_secret(hg_str_of(signature), hg_target_param(&r->target, "Signature")))
         return refuse_address(r, "Access Denied");
     if ((int64_t)expires < hg_wall()) return refuse_address(r, "Request has expired");
@@ -202,7 +202,7 @@ static bool find_file(hg_request *r, size_t first, const hg_mirror_file **out_fi
         hg_snap_drop(&r->m->work, r->snap);
         r->snap = NULL;
     }
-    *out = hg_answer_error(r, MHD_HTTP_NOT_FOUND, "EntryNotFound", r->snap->commit, "Entry not found");
+    *out = hg_mirror_error(r, MHD_HTTP_NOT_FOUND, "EntryNotFound", r->snap->commit, "Entry not found");
     return false;
 }
 
@@ -234,7 +234,7 @@ enum MHD_Result hg_route_resolve(hg_request *r)
     if (f->lfs) {
         if (signed_address(r, f, &b, &err) != HANGAR_OK) {
             hg_buf_deinit(&b);
-            return hg_answer_failure(r, &err);
+            return hg_mirror_failure(r, &err);
         }
     } else {
         hg_buf_printf(&b, "/api/resolve-cache/models/%s/%s/%s/", r->target.seg[0].ptr, r->target.seg[1].ptr,
@@ -243,18 +243,18 @@ enum MHD_Result hg_route_resolve(hg_request *r)
         hg_buf_printf(&b, "?etag=%%22%s%%22", f->oid);
     }
     char *text = hg_format("%s. Redirecting to %s", f->lfs ? "Found" : "Temporary Redirect", hg_buf_text(&b));
-    struct MHD_Response *a = hg_answer_text(text, text ? strlen(text) : 0, "text/plain; charset=utf-8");
-    hg_answer_header(a, MHD_HTTP_HEADER_LOCATION, hg_buf_text(&b));
+    struct MHD_Response *a = hg_mirror_text(text, text ? strlen(text) : 0, "text/plain; charset=utf-8");
+    hg_mirror_header(a, MHD_HTTP_HEADER_LOCATION, hg_buf_text(&b));
     hg_buf_deinit(&b);
-    hg_answer_header(a, "X-Repo-Commit", r->snap->commit);
-    hg_answer_header(a, MHD_HTTP_HEADER_ACCEPT_RANGES, "bytes");
+    hg_mirror_header(a, "X-Repo-Commit", r->snap->commit);
+    hg_mirror_header(a, MHD_HTTP_HEADER_ACCEPT_RANGES, "bytes");
     if (f->lfs) {
-        hg_answer_headerf(a, "X-Linked-Size", "%" PRIu64, f->size);
-        hg_answer_headerf(a, "X-Linked-ETag", "\"%s\"", tag);
+        hg_mirror_headerf(a, "X-Linked-Size", "%" PRIu64, f->size);
+        hg_mirror_headerf(a, "X-Linked-ETag", "\"%s\"", tag);
     }
-    hg_answer_headerf(a, MHD_HTTP_HEADER_ETAG, "\"%s\"", tag);
+    hg_mirror_headerf(a, MHD_HTTP_HEADER_ETAG, "\"%s\"", tag);
     add_disposition(a, f->path);
-    return hg_answer_send(r, f->lfs ? MHD_HTTP_FOUND : MHD_HTTP_TEMPORARY_REDIRECT, a);
+    return hg_mirror_send(r, f->lfs ? MHD_HTTP_FOUND : MHD_HTTP_TEMPORARY_REDIRECT, a);
 }
 
 enum MHD_Result hg_route_cached(hg_request *r)
@@ -279,8 +279,8 @@ enum MHD_Result hg_route_raw(hg_request *r)
     hg_buf_init(&b, HG_KIB);
     hg_lfs_pointer(f, &b);
     size_t len = b.len;
-    struct MHD_Response *a = hg_answer_text(hg_buf_take(&b), len, "text/plain; charset=utf-8");
-    hg_answer_headerf(a, MHD_HTTP_HEADER_ETAG, "\"%s\"", f->oid);
-    hg_answer_header(a, "X-Repo-Commit", r->snap->commit);
-    return hg_answer_send(r, MHD_HTTP_OK, a);
+    struct MHD_Response *a = hg_mirror_text(hg_buf_take(&b), len, "text/plain; charset=utf-8");
+    hg_mirror_headerf(a, MHD_HTTP_HEADER_ETAG, "\"%s\"", f->oid);
+    hg_mirror_header(a, "X-Repo-Commit", r->snap->commit);
+    return hg_mirror_send(r, MHD_HTTP_OK, a);
 }
