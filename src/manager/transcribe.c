@@ -174,7 +174,7 @@ static const char *language_of(const script *s)
 
 /* One file that is open. */
 static hangar_code transcribe_windows(hangar_model *m, const char *file, int fd, hg_str call, hangar_job *job,
-                                 char **out_json, hangar_err *err)
+                                      char **out_json, hangar_err *err)
 {
     double from = hg_now();
     script s = {.model = m->data, .language = -1};
