@@ -21,6 +21,7 @@
 #include <uv.h>
 
 #define EACH_TURN_MAX 8
+#define ROUNDS_MAX    8   /* of what is posted by what was posted, in one turn   */
 #define WORKER_IDLE   5   /* seconds that a worker waits for more before it ends */
 #define TIMER_MAX     1e9 /* seconds; longer ones are as long                  */
 
@@ -47,6 +48,7 @@ struct hg_loop {
     uv_loop_t uv;
     uv_async_t wake;
     uv_prepare_t prepare;
+    uv_idle_t idle; /* runs while something is posted: the loop does not sleep then */
     struct {
         hg_loop_fn *fn;
         void *ctx;
@@ -54,10 +56,12 @@ struct hg_loop {
     size_t turns;
     atomic_bool stop;
     pthread_mutex_t mutex; /* all below */
-    pthread_cond_t cond;   /* `line` has grown, or `ending` */
+    pthread_t thread;      /* that runs it */
+    bool runs;
+    pthread_cond_t cond; /* `line` has grown, or `ending` */
     queue posted;
     queue line; /* work that waits for a thread */
-    size_t idle;
+    size_t idlers;
     bool ending;
     worker workers[HG_LOOP_WORKERS];
 };
@@ -95,13 +99,10 @@ static hangar_code uv_failed(hangar_err *err, int rc, const char *doing)
 
 /* ---- what was posted ---- */
 
-/* Calls what was posted up to now; what these post comes in the next turn, so that descriptors have theirs. */
-static void on_wake(uv_async_t *wake)
+/* Calls what was posted up to now; what is behind a stop stays. Holds the mutex, but not while it calls. */
+static void call_posted(hg_loop *loop)
 {
-    hg_loop *loop = wake->data;
-    pthread_mutex_lock(&loop->mutex);
-    size_t count = loop->posted.len;
-    while (count-- > 0 && !atomic_load(&loop->stop)) {
+    for (size_t count = loop->posted.len; count > 0 && !atomic_load(&loop->stop); count--) {
         task *t = pop(&loop->posted);
         pthread_mutex_unlock(&loop->mutex);
         task call = *t;
@@ -109,18 +110,43 @@ static void on_wake(uv_async_t *wake)
         call.done(call.ctx);
         pthread_mutex_lock(&loop->mutex);
     }
-    bool more = loop->posted.len > 0;
-    pthread_mutex_unlock(&loop->mutex);
-    if (more) uv_async_send(wake);
 }
 
-/* Takes the task into the queue and wakes the loop. */
+/* It is enough that the loop woke up: on_prepare() comes next. */
+static void on_wake(uv_async_t *wake)
+{
+    (void)wake;
+}
+
+/* It is enough that there is an idle handle: the loop does not sleep then. */
+static void on_idle(uv_idle_t *idle)
+{
+    (void)idle;
+}
+
+/* Before each sleep: what was posted, and what that posted, but after some rounds descriptors have their turn; then what each turn ends with. */
+static void on_prepare(uv_prepare_t *prepare)
+{
+    hg_loop *loop = prepare->data;
+    pthread_mutex_lock(&loop->mutex);
+    for (int round = 0; round < ROUNDS_MAX; round++) call_posted(loop);
+    pthread_mutex_unlock(&loop->mutex);
+    for (size_t i = 0; i < loop->turns; i++) loop->each_turn[i].fn(loop->each_turn[i].ctx);
+    pthread_mutex_lock(&loop->mutex);
+    bool left = loop->posted.len > 0;
+    pthread_mutex_unlock(&loop->mutex);
+    if (left) uv_idle_start(&loop->idle, on_idle);
+    else uv_idle_stop(&loop->idle);
+}
+
+/* Takes the task into the queue and has the loop look there. Its own thread will anyway, before it sleeps. */
 static void post_task(hg_loop *loop, task *t)
 {
     pthread_mutex_lock(&loop->mutex);
     push(&loop->posted, t);
+    bool own = loop->runs && pthread_equal(loop->thread, pthread_self());
     pthread_mutex_unlock(&loop->mutex);
-    uv_async_send(&loop->wake);
+    if (!own) uv_async_send(&loop->wake);
 }
 
 hangar_code hg_loop_post(hg_loop *loop, hg_loop_fn *fn, void *ctx, hangar_err *err)
@@ -132,17 +158,10 @@ hangar_code hg_loop_post(hg_loop *loop, hg_loop_fn *fn, void *ctx, hangar_err *e
     return HANGAR_OK;
 }
 
-static void on_prepare(uv_prepare_t *prepare)
-{
-    hg_loop *loop = prepare->data;
-    for (size_t i = 0; i < loop->turns; i++) loop->each_turn[i].fn(loop->each_turn[i].ctx);
-}
-
 hangar_code hg_loop_each_turn(hg_loop *loop, hg_loop_fn *fn, void *ctx, hangar_err *err)
 {
     if (loop->turns == EACH_TURN_MAX)
         return hg_fail(err, HANGAR_E_LIMIT, "over the limit of %d calls in each turn", EACH_TURN_MAX);
-    if (loop->turns == 0) uv_prepare_start(&loop->prepare, on_prepare);
     loop->each_turn[loop->turns].fn = fn;
     loop->each_turn[loop->turns++].ctx = ctx;
     return HANGAR_OK;
@@ -179,9 +198,9 @@ static task *next_work(hg_loop *loop)
     until.tv_sec += WORKER_IDLE;
     int rc = 0;
     while (!loop->ending && !loop->line.first && rc == 0) {
-        loop->idle++;
+        loop->idlers++;
         rc = pthread_cond_timedwait(&loop->cond, &loop->mutex, &until);
-        loop->idle--;
+        loop->idlers--;
     }
     return loop->ending ? NULL : pop(&loop->line);
 }
@@ -237,7 +256,7 @@ hangar_code hg_loop_work(hg_loop *loop, hg_loop_fn *work, hg_loop_fn *done, void
     if (!t) return hg_fail_memory(err);
     *t = (task){.work = work, .done = done, .ctx = ctx};
     pthread_mutex_lock(&loop->mutex);
-    int sys = loop->line.len + 1 > loop->idle ? worker_start(loop) : 0;
+    int sys = loop->line.len + 1 > loop->idlers ? worker_start(loop) : 0;
     bool accepted = sys == 0 || has_workers(loop); /* without a new thread an old one will do */
     if (accepted) {
         push(&loop->line, t);
@@ -284,9 +303,10 @@ hangar_code hg_loop_new(hg_loop **out, hangar_err *err)
         free(loop);
         return uv_failed(err, rc, "making a loop");
     }
-    loop->wake.data = loop;
+    uv_idle_init(&loop->uv, &loop->idle);
     uv_prepare_init(&loop->uv, &loop->prepare);
     loop->prepare.data = loop;
+    uv_prepare_start(&loop->prepare, on_prepare);
     *out = loop;
     return HANGAR_OK;
 }
@@ -303,6 +323,7 @@ void hg_loop_free(hg_loop *loop)
     drop_all(&loop->line);
     drop_all(&loop->posted);
     uv_close((uv_handle_t *)&loop->wake, NULL);
+    uv_close((uv_handle_t *)&loop->idle, NULL);
     uv_close((uv_handle_t *)&loop->prepare, NULL);
     for (int i = 0; i < 4 && uv_run(&loop->uv, UV_RUN_NOWAIT) != 0; i++) { /* frees what was closed */
     }
@@ -315,14 +336,21 @@ void hg_loop_free(hg_loop *loop)
     free(loop);
 }
 
+/* Says who runs the loop. What was posted before is looked at by the first on_prepare(). */
+static void set_thread(hg_loop *loop, bool runs)
+{
+    pthread_mutex_lock(&loop->mutex);
+    loop->runs = runs;
+    loop->thread = pthread_self();
+    pthread_mutex_unlock(&loop->mutex);
+}
+
 void hg_loop_run(hg_loop *loop)
 {
+    set_thread(loop, true);
     while (!atomic_load(&loop->stop)) uv_run(&loop->uv, UV_RUN_ONCE);
     atomic_store(&loop->stop, false);
-    pthread_mutex_lock(&loop->mutex);
-    bool left = loop->posted.len > 0;
-    pthread_mutex_unlock(&loop->mutex);
-    if (left) uv_async_send(&loop->wake); /* for the next run */
+    set_thread(loop, false);
 }
 
 void hg_loop_stop(hg_loop *loop)
