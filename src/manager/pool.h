@@ -39,13 +39,14 @@ typedef enum hg_slot_state {
 const char *hg_slot_state_name(hg_slot_state s); /* "loading", ... */
 
 hangar_code hg_pool_new(hangar *h, hg_loop *loop, hg_why *why, hg_pool **out, hangar_err *err);
-/* Ends all runners at once, then calls done. Turns that wait end with CANCELLED. */
+/* Ends all runners at once, then calls done. Turns that wait end with CANCELLED; calls end with ENGINE, and done waits until their turns have ended. */
 void hg_pool_close(hg_pool *p, hg_loop_fn *done, void *ctx);
 void hg_pool_free(hg_pool *p); /* after done */
 
 /* OK with the slot, which is the turn's until hg_turn_end; or why not, and the turn is over: OVERLOADED, LIMIT, ENGINE, NOT_FOUND, ... */
 typedef void hg_turn_fn(void *ctx, hg_slot *slot, hangar_code code, const hangar_err *err);
-/* fn may be called before this returns. keep_alive: seconds idle after this use, negative = for ever, NAN = the entry's. NO_MEMORY. */
+/* fn may be called before this returns; *out is set by then, and is NULL when it was refused. A turn that was refused is freed by the pool: it must
+ * not be ended. keep_alive: seconds idle after this use, negative = for ever, NAN = the entry's. NO_MEMORY. */
 hangar_code hg_pool_take(hg_pool *p, const hg_entry *entry, double keep_alive, hg_turn_fn *fn, void *ctx,
                          hg_turn **out, hangar_err *err);
 /* Gives the slot back, or leaves the line. Never calls fn afterwards. Cancel a running call first (hg_line_cancel) and wait for its end. */
@@ -68,11 +69,11 @@ hangar_code hg_pool_unload(hg_pool *p, const hg_entry *entry, bool now, hg_turn_
 typedef struct hg_slot_info {
     const hg_entry *entry;
     hg_slot_state state;
-    const char *loader, *task;       /* hg_loader's; "" while not known */
-    const char *error;               /* of FAILED and QUARANTINED; else "" */
-    uint64_t memory;                 /* bytes: measured when it runs, estimated while it loads */
-    double progress;                 /* of LOADING, 0..1; negative = not known */
-    const char *phase;               /* of LOADING: "pulling", "converting", "loading" */
+    const char *loader, *task; /* hg_loader's; "" while not known */
+    const char *error;         /* of FAILED and QUARANTINED; else "" */
+    uint64_t memory;           /* bytes: measured when it runs, estimated while it loads */
+    double progress;           /* of LOADING, 0..1; negative = not known */
+    const char *phase; /* of LOADING: "pulling", "waiting" (for memory), "converting", "loading", "probing" */
     double idle_seconds, expires_in; /* until unloaded; negative = never */
     double load_seconds;
     int64_t loaded_at; /* unix seconds; 0 = not yet */
