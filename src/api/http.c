@@ -232,7 +232,8 @@ static hangar_code listen_tcp(hg_server *s, const char *text, hangar_err *err)
     if (code != HANGAR_OK) return code;
     if (!s->at.loopback && !hg_server_has_keys(s))
         return hg_fail(err, HANGAR_E_USAGE,
-                       "%s can be reached from other machines; that needs API keys (hangar keys add)", text);
+                       "%s can be reached from other machines; that needs API keys (hangar key create)",
+                       text);
     code = hg_listen_open(&s->at, &fd, err);
     if (code != HANGAR_OK) return code;
     s->tcp = true;

@@ -98,8 +98,9 @@ static void on_hung_up(void *ctx, unsigned events)
     (void)events;
     hg_watch_set(c->watch, 0, NULL);
     c->watched = false;
-    if (!c->req || !c->req->called || c->req->ended) return;
-    hg_req_lost(c->req);
+    c->hung_up = true;
+    if (c->req && (!c->req->called || c->req->ended)) return; /* what there is for it may still be read */
+    if (c->req) hg_req_lost(c->req);
     hg_conn_cut(c, "its client went");
 }
 

@@ -92,6 +92,7 @@ typedef struct hg_conn {
     bool owner;   /* ... from who owns it         */
     bool refused; /* over the limit: gets one 503 */
     bool watched; /* the watch is set             */
+    bool hung_up; /* nothing more comes from it   */
 } hg_conn;
 
 struct hg_server {

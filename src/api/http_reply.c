@@ -226,7 +226,12 @@ static ssize_t on_room(void *cls, uint64_t pos, char *out, size_t max)
     hg_req *r = cls;
     (void)pos;
     r->sleep = HG_REQ_AWAKE;
-    if (r->cut || r->gone) return MHD_CONTENT_READER_END_WITH_ERROR;
+    if (r->cut || r->gone) {
+        /* Its socket is shut, so that this byte goes nowhere: failing to send it, libmicrohttpd ends the connection and cleans up. Had it been
+         * told of an error here, it would end it, too, but not clean up before something else happens. */
+        *out = ' ';
+        return 1;
+    }
     size_t left = r->out.len - r->out_at;
     if (left == 0 && r->ended) return MHD_CONTENT_READER_END_OF_STREAM;
     if (left == 0) {

@@ -88,6 +88,7 @@ void hg_req_completed(void *cls, struct MHD_Connection *connection, void **state
     count_request(r);
     r->conn->req = NULL;
     hg_conn_move(r->conn, HG_CONN_IDLE);
+    if (r->s->quiesced || r->conn->hung_up) hg_conn_cut(r->conn, "it has no use any more");
     if (r->called) r->s->running--;
     hg_log(HG_LOG_INFO, "http", "%s %s %u %.3f s %.*s", r->id, r->method, r->status, hg_now() - r->began,
            r->ep ? (int)strlen(r->ep->path) : 1, r->ep ? r->ep->path : "?");
@@ -351,12 +352,16 @@ enum MHD_Result hg_req_handle(void *cls, struct MHD_Connection *connection, cons
     (void)cls, (void)connection, (void)url;
     if (!r) return MHD_NO;
     r->sleep = HG_REQ_AWAKE;
-    if (r->cut || r->gone) return MHD_NO;
+    if (r->cut || r->gone) {
+        *upload_len = 0;
+        return r->body_got > 0 && !r->called ? MHD_YES : MHD_NO; /* in mid-body it finds its socket shut */
+    }
     if (!r->headed) return on_head(r, method, version);
     if (*upload_len > 0) {
         hg_body_add(r, upload, *upload_len);
         *upload_len = 0;
-        return r->cut ? MHD_NO : MHD_YES;
+        if (r->cut) hg_conn_cut(r->conn, "its body has no end");
+        return MHD_YES;
     }
     if (!r->answered && !r->called) call_endpoint(r);
     if (r->cut) return MHD_NO;

@@ -2,23 +2,21 @@
 /*
  * The daemon's HTTP server with endpoints for tests (tests/node/http.test.mjs). tool-room: api
  *
- *   tool_httpd [listen ADDR] [socket PATH] [cors ORIGIN] [slow SECONDS] [max CONNECTIONS] [body BYTES] [upload BYTES]
+ *   tool_httpd [listen ADDR] [socket PATH] [cors ORIGIN] [slow SECONDS] [max CONNECTIONS] [body BYTES] [upload BYTES] [home DIR [key NAME:SCOPE]...]
  *
- * Prints the address when it listens; ends with its input.
+ * Prints "key NAME KEY" for each key that it made, then "listens URL"; ends with its input. Without a home there are no keys.
  */
 #include "api/http.h"
-#include "base/clock.h"
 #include "base/mem.h"
+#include "hangar/keys.h"
 
 #include <dirent.h>
-#include <math.h>
 #include <stdio.h>
 #include <unistd.h>
 
 static hg_host host;
 static hg_server *server;
-static unsigned gone_count, called_count, form_files;
-static double gone_at;
+static unsigned gone_count, called_count;
 
 /* ---- endpoints ---- */
 
@@ -40,7 +38,6 @@ static void on_gone(void *ctx)
     state *s = ctx;
     hg_timer_stop(s->timer);
     gone_count++;
-    gone_at = (double)hg_wall() + fmod(hg_now(), 1) * 0;
 }
 
 static unsigned number(const hg_req *r, const char *name, unsigned def)
@@ -131,7 +128,6 @@ static void form(hg_req *r)
     for (ssize_t n; (n = read(fd, bytes, sizeof bytes)) > 0; len += (uint64_t)n)
         for (ssize_t i = 0; i < n; i++) sum += (unsigned char)bytes[i];
     close(fd);
-    form_files++;
     hg_jw *w = hg_jw_new();
     hg_jw_obj(w, NULL);
     hg_jw_text(w, "name", name);
@@ -220,6 +216,34 @@ static void on_input(void *ctx, unsigned events)
     if (read(0, c, sizeof c) <= 0) hg_loop_stop(host.loop);
 }
 
+/* Makes a key and tells it. */
+static void make_key(const char *spec)
+{
+    hangar_err err = {0};
+    hg_json *doc = NULL;
+    hg_str scope = hg_str_of(spec), name;
+    char *json = NULL, text[HANGAR_ERR_MAX];
+    hg_str_cut(&scope, ':', &name);
+    snprintf(text, sizeof text, "%.*s", HG_STR_ARG(name));
+    if (hangar_key_create(host.h, text, scope.ptr, &json, &err) != HANGAR_OK ||
+        hg_json_parse(hg_str_of(json), NULL, &doc, &err) != HANGAR_OK) {
+        fprintf(stderr, "%s\n", err.msg);
+        exit(1);
+    }
+    printf("key %s %s\n", text, hg_json_text_or(hg_json_get(hg_json_root(doc), "key"), ""));
+    hg_json_free(doc);
+    hangar_free(json);
+}
+
+static void open_home(const char *dir)
+{
+    hangar_err err = {0};
+    setenv("HANGAR_HOME", dir, 1);
+    if (hangar_open(NULL, &host.h, &err) == HANGAR_OK) return;
+    fprintf(stderr, "%s\n", err.msg);
+    exit(1);
+}
+
 int main(int argc, char **argv)
 {
     hangar_err err = {0};
@@ -239,6 +263,8 @@ int main(int argc, char **argv)
         if (!strcmp(name, "cors")) cors[0] = value;
         if (!strcmp(name, "slow")) o.slow_seconds = strtod(value, NULL);
         if (!strcmp(name, "max")) o.max_connections = (unsigned)strtoul(value, NULL, 10);
+        if (!strcmp(name, "home")) open_home(value);
+        if (!strcmp(name, "key")) make_key(value);
         if (!strcmp(name, "body")) o.max_body = strtoull(value, NULL, 10);
         if (!strcmp(name, "upload")) o.max_upload = strtoull(value, NULL, 10);
     }
@@ -248,11 +274,12 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s: %s\n", hangar_code_name(err.code), err.msg);
         return hangar_code_exit(err.code);
     }
-    printf("%s\n", hg_server_url(server));
+    printf("listens %s\n", hg_server_url(server));
     fflush(stdout);
     hg_loop_run(host.loop);
     hg_server_free(server);
     hg_watch_free(input);
     hg_loop_free(host.loop);
+    if (host.h) hangar_close(host.h);
     return 0;
 }
