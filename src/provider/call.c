@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-#define LINGER_SECONDS 1   /* for the connection's sake, when the answer is whole */
+#define LINGER_SECONDS 2   /* for the connection's sake, when the answer is whole */
 #define KEY_RUN        8   /* characters in common with the key that are too many */
 #define WORDS_MAX      400 /* bytes of what a service says in an error */
 
@@ -212,14 +212,15 @@ bool hg_call_on_event(void *ctx, const char *event, hg_str data)
     return !a->deaf && !a->done && a->fault == HG_CLOUD_NONE;
 }
 
-/* The answer's progress as the call's state; each state has its limit of time. */
+/* The answer's progress as the call's state; each state has its limit of time. An answer that says how it finished lacks at most its counts. */
 static void follow(hg_cloud_call *call)
 {
     const hg_answer *a = &call->answer;
-    if (a->done && call->state != HG_CALL_WHOLE) {
+    bool whole = a->done || a->finish[0];
+    if (whole && call->state != HG_CALL_WHOLE) {
         move(call, HG_CALL_WHOLE);
         hg_timer_set(call->timer, LINGER_SECONDS, 0);
-    } else if (a->alive && call->state == HG_CALL_ASKING) {
+    } else if (!whole && a->alive && call->state == HG_CALL_ASKING) {
         move(call, HG_CALL_ANSWERING);
         hg_timer_set(call->timer, call->stall_timeout, 0);
     }
@@ -303,7 +304,7 @@ static void end_transfer(hg_cloud_call *call, CURLcode rc)
     const hg_answer *a = &call->answer;
     if (call->fault != HG_CLOUD_NONE) hg_call_end(call, call->fault, &call->why);
     else if (call->head.status != 0 && !is_stream(call)) end_refused(call);
-    else if (a->finish[0] && (rc == CURLE_OK || a->done)) hg_call_end(call, HG_CLOUD_NONE, NULL);
+    else if (a->finish[0]) hg_call_end(call, HG_CLOUD_NONE, NULL);
     else if (rc != CURLE_OK)
         end_with(call, call->head.status ? HG_CLOUD_BROKEN : fault_of_curl(rc),
                  call->detail[0] ? call->detail : curl_easy_strerror(rc));

@@ -144,7 +144,7 @@ export const faults = {
   // After some pieces nothing more.
   async stall(cloud, r, d, request, res) { await stream(cloud, r, d, request, res, () => cloud.hang(res)); },
   // After some pieces the connection is over, in mid-stream.
-  async cut(cloud, r, d, request, res) { await stream(cloud, r, d, request, res, () => res.socket.destroy()); },
+  async cut(cloud, r, d, request, res) { await stream(cloud, r, d, request, res, () => res.write('', () => res.socket?.destroy())); },
   // The same, but as if it were the proper end of the body.
   async short(cloud, r, d, request, res) { await stream(cloud, r, d, request, res, () => res.end()); },
   // The service's own event of an error.
