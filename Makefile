@@ -65,7 +65,7 @@ install: build ## install below PREFIX (/usr/local)
 	@cmake --install $(BUILD) --prefix "$(abspath $(PREFIX))" >$(BUILD)/install.log || { tail -n 5 $(BUILD)/install.log; exit 1; }
 	@echo "installed below $(abspath $(PREFIX))"
 
-new: ## make the files of a new thing: KIND=verb|arch|engine NAME=word
+new: ## make the files of a new thing: KIND=verb|arch|engine|provider NAME=word
 	@tools/new "$(KIND)" "$(NAME)"
 
 clean: ## remove what was built

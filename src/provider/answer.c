@@ -5,13 +5,14 @@
 
 #include <stdio.h>
 
-void hg_answer_init(hg_answer *a, const hg_cloud_fns *fns, void *ctx)
+void hg_cloud_answer_init(hg_cloud_answer *a, const hg_cloud_fns *fns, void *ctx)
 {
-    *a = (hg_answer){.fns = fns, .ctx = ctx, .prompt_tokens = -1, .generated_tokens = -1, .retry_after = -1};
+    *a = (hg_cloud_answer){
+        .fns = fns, .ctx = ctx, .prompt_tokens = -1, .generated_tokens = -1, .retry_after = -1};
     hg_buf_init(&a->literal, SIZE_MAX);
 }
 
-void hg_answer_deinit(hg_answer *a)
+void hg_cloud_answer_deinit(hg_cloud_answer *a)
 {
     for (size_t i = 0; i < a->tool_count; i++) {
         free(a->tools[i].id);
@@ -25,29 +26,29 @@ void hg_answer_deinit(hg_answer *a)
 
 /* ---- faults ---- */
 
-static void fail(hg_answer *a, hg_cloud_fault fault, hangar_code code, const char *words)
+static void fail(hg_cloud_answer *a, hg_cloud_fault fault, hangar_code code, const char *words)
 {
     if (a->fault != HG_CLOUD_NONE) return;
     a->fault = fault;
     hg_fail(&a->err, code, "%s", words);
 }
 
-void hg_answer_error(hg_answer *a, hg_cloud_fault fault, const char *words)
+void hg_cloud_answer_error(hg_cloud_answer *a, hg_cloud_fault fault, const char *words)
 {
     hangar_code code = fault == HG_CLOUD_RATE ? HANGAR_E_RATE_LIMITED : HANGAR_E_NETWORK;
     fail(a, fault, code, words && words[0] ? words : "an error in the stream, without words");
 }
 
-static void out_of_memory(hg_answer *a)
+static void out_of_memory(hg_cloud_answer *a)
 {
     fail(a, HG_CLOUD_BROKEN, HANGAR_E_NO_MEMORY, hangar_code_text(HANGAR_E_NO_MEMORY));
 }
 
-const char *hg_answer_words(const hg_jval *doc)
+const char *hg_cloud_answer_words(const hg_jval *doc)
 {
     const hg_jval *inner = hg_json_get(doc, "error");
     if (hg_json_is_array(doc))
-        return hg_answer_words(hg_json_is_object(hg_json_at(doc, 0)) ? hg_json_at(doc, 0) : NULL);
+        return hg_cloud_answer_words(hg_json_is_object(hg_json_at(doc, 0)) ? hg_json_at(doc, 0) : NULL);
     const hg_jval *places[] = {hg_json_get(inner, "message"), inner, hg_json_get(doc, "message"),
                                hg_json_get(doc, "detail"), hg_json_get(inner, "type")};
     for (size_t i = 0; i < HG_LEN(places); i++) {
@@ -82,7 +83,7 @@ static void write_literal(hg_buf *out, hg_str text)
 }
 
 /* Takes from the answer's begin what is out already, as far as it is the same. */
-static void skip_begun(hg_answer *a, hg_str *text)
+static void skip_begun(hg_cloud_answer *a, hg_str *text)
 {
     while (a->skip && text->len && a->skip[a->skipped] == text->ptr[0]) {
         text->ptr++, text->len--;
@@ -91,7 +92,7 @@ static void skip_begun(hg_answer *a, hg_str *text)
     if (text->len) free(a->skip), a->skip = NULL;
 }
 
-void hg_answer_text(hg_answer *a, hg_str text)
+void hg_cloud_answer_text(hg_cloud_answer *a, hg_str text)
 {
     if (a->fault != HG_CLOUD_NONE || text.len == 0) return;
     a->alive = true;
@@ -113,7 +114,7 @@ void hg_answer_text(hg_answer *a, hg_str text)
     else a->fns->text(a->ctx, hg_buf_view(&a->literal));
 }
 
-void hg_answer_thought(hg_answer *a)
+void hg_cloud_answer_thought(hg_cloud_answer *a)
 {
     a->alive = true;
 }
@@ -128,9 +129,10 @@ static bool note(char **place, const char *text)
     return *place != NULL;
 }
 
-hg_answer_tool *hg_answer_tool_at(hg_answer *a, int64_t index, const char *id, const char *name)
+hg_cloud_answer_tool *hg_cloud_answer_tool_at(hg_cloud_answer *a, int64_t index, const char *id,
+                                              const char *name)
 {
-    hg_answer_tool *t = NULL;
+    hg_cloud_answer_tool *t = NULL;
     a->alive = true;
     for (size_t i = a->tool_count; i > 0 && !t; i--)
         if (a->tools[i - 1].index == index) t = &a->tools[i - 1];
@@ -144,7 +146,7 @@ hg_answer_tool *hg_answer_tool_at(hg_answer *a, int64_t index, const char *id, c
             return NULL;
         }
         t = &a->tools[a->tool_count++];
-        *t = (hg_answer_tool){.index = index};
+        *t = (hg_cloud_answer_tool){.index = index};
         hg_buf_init(&t->arguments, HG_ANSWER_ARGS_MAX);
     }
     if (note(&t->id, id) && note(&t->name, name)) return t;
@@ -152,7 +154,7 @@ hg_answer_tool *hg_answer_tool_at(hg_answer *a, int64_t index, const char *id, c
     return NULL;
 }
 
-void hg_answer_tool_add(hg_answer *a, hg_answer_tool *t, hg_str arguments)
+void hg_cloud_answer_tool_add(hg_cloud_answer *a, hg_cloud_answer_tool *t, hg_str arguments)
 {
     if (!t) return;
     hg_buf_str(&t->arguments, arguments);
@@ -161,7 +163,7 @@ void hg_answer_tool_add(hg_answer *a, hg_answer_tool *t, hg_str arguments)
     else if (t->arguments.state != HANGAR_OK) out_of_memory(a);
 }
 
-void hg_answer_tool_end(hg_answer *a, hg_answer_tool *t)
+void hg_cloud_answer_tool_end(hg_cloud_answer *a, hg_cloud_answer_tool *t)
 {
     if (!t || t->told || a->fault != HG_CLOUD_NONE) return;
     t->told = true;
@@ -181,19 +183,19 @@ void hg_answer_tool_end(hg_answer *a, hg_answer_tool *t)
     if (!a->deaf) a->fns->tool(a->ctx, t->id ? t->id : "", t->name, arguments);
 }
 
-void hg_answer_tools_end(hg_answer *a)
+void hg_cloud_answer_tools_end(hg_cloud_answer *a)
 {
-    for (size_t i = 0; i < a->tool_count; i++) hg_answer_tool_end(a, &a->tools[i]);
+    for (size_t i = 0; i < a->tool_count; i++) hg_cloud_answer_tool_end(a, &a->tools[i]);
 }
 
 /* ---- the end ---- */
 
-void hg_answer_finish(hg_answer *a, const char *finish)
+void hg_cloud_answer_finish(hg_cloud_answer *a, const char *finish)
 {
     snprintf(a->finish, sizeof a->finish, "%s", finish);
 }
 
-void hg_answer_usage(hg_answer *a, int64_t prompt, int64_t generated)
+void hg_cloud_answer_usage(hg_cloud_answer *a, int64_t prompt, int64_t generated)
 {
     if (prompt >= 0) a->prompt_tokens = prompt;
     if (generated >= 0) a->generated_tokens = generated;

@@ -281,7 +281,7 @@ static hangar_code body(const hg_question *q, hg_jw *w, hangar_err *err)
 
 /* ---- the answer ---- */
 
-static hangar_code begin(const hg_question *q, hg_answer *a, hangar_err *err)
+static hangar_code begin(const hg_question *q, hg_cloud_answer *a, hangar_err *err)
 {
     hg_str sent = prefill(q);
     if (sent.len == q->begun.len) return HANGAR_OK;
@@ -289,33 +289,33 @@ static hangar_code begin(const hg_question *q, hg_answer *a, hangar_err *err)
     return a->skip ? HANGAR_OK : hg_fail_memory(err);
 }
 
-static void read_delta(hg_answer *a, int64_t index, const hg_jval *delta)
+static void read_delta(hg_cloud_answer *a, int64_t index, const hg_jval *delta)
 {
     const char *type = hg_json_text_or(hg_json_get(delta, "type"), "");
     hg_str text;
     if (hg_streq(type, "text_delta") && hg_json_str(hg_json_get(delta, "text"), &text))
-        hg_answer_text(a, text);
+        hg_cloud_answer_text(a, text);
     else if (hg_streq(type, "input_json_delta") && hg_json_str(hg_json_get(delta, "partial_json"), &text))
-        hg_answer_tool_add(a, hg_answer_tool_at(a, index, NULL, NULL), text);
-    else if (hg_streq(type, "thinking_delta")) hg_answer_thought(a);
+        hg_cloud_answer_tool_add(a, hg_cloud_answer_tool_at(a, index, NULL, NULL), text);
+    else if (hg_streq(type, "thinking_delta")) hg_cloud_answer_thought(a);
 }
 
-static void read_start(hg_answer *a, int64_t index, const hg_jval *block)
+static void read_start(hg_cloud_answer *a, int64_t index, const hg_jval *block)
 {
     const hg_jval *input = hg_json_get(block, "input");
     hg_str text;
     if (hg_streq(hg_json_text(hg_json_get(block, "type")), "tool_use")) {
-        hg_answer_tool *t = hg_answer_tool_at(a, index, hg_json_text(hg_json_get(block, "id")),
-                                              hg_json_text(hg_json_get(block, "name")));
+        hg_cloud_answer_tool *t = hg_cloud_answer_tool_at(a, index, hg_json_text(hg_json_get(block, "id")),
+                                                          hg_json_text(hg_json_get(block, "name")));
         char *whole = hg_json_len(input) ? hg_json_print(input, false) : NULL;
-        hg_answer_tool_add(a, t, hg_str_of(whole));
+        hg_cloud_answer_tool_add(a, t, hg_str_of(whole));
         free(whole);
     } else if (hg_json_str(hg_json_get(block, "text"), &text)) {
-        hg_answer_text(a, text);
+        hg_cloud_answer_text(a, text);
     }
 }
 
-static void read_usage(hg_answer *a, const hg_jval *usage)
+static void read_usage(hg_cloud_answer *a, const hg_jval *usage)
 {
     static const char *const kinds[] = {"input_tokens", "cache_read_input_tokens",
                                         "cache_creation_input_tokens"};
@@ -324,10 +324,10 @@ static void read_usage(hg_answer *a, const hg_jval *usage)
         int64_t n = hg_json_i64_or(hg_json_get(usage, kinds[i]), -1);
         if (n >= 0 && n < INT64_MAX / 4) prompt = (prompt < 0 ? 0 : prompt) + n;
     }
-    hg_answer_usage(a, prompt, hg_json_i64_or(hg_json_get(usage, "output_tokens"), -1));
+    hg_cloud_answer_usage(a, prompt, hg_json_i64_or(hg_json_get(usage, "output_tokens"), -1));
 }
 
-static void read_reason(hg_answer *a, const char *reason)
+static void read_reason(hg_cloud_answer *a, const char *reason)
 {
     static const char *const rows[][2] = {{"max_tokens", "length"},
                                           {"model_context_window_exceeded", "length"},
@@ -337,20 +337,20 @@ static void read_reason(hg_answer *a, const char *reason)
     for (size_t i = 0; i < HG_LEN(rows); i++)
         if (hg_streq(reason, rows[i][0])) finish = rows[i][1];
     /* Calls are told when it is known that no limit has cut the last one off. */
-    if (!hg_streq(finish, "length")) hg_answer_tools_end(a);
-    hg_answer_finish(a, finish);
+    if (!hg_streq(finish, "length")) hg_cloud_answer_tools_end(a);
+    hg_cloud_answer_finish(a, finish);
 }
 
-static void read_error(hg_answer *a, const hg_jval *doc)
+static void read_error(hg_cloud_answer *a, const hg_jval *doc)
 {
     const char *type = hg_json_text(hg_json_path(doc, "error", "type", NULL));
     hg_cloud_fault fault = HG_CLOUD_SERVER;
     if (hg_streq(type, "rate_limit_error")) fault = HG_CLOUD_RATE;
     else if (hg_streq(type, "invalid_request_error")) fault = HG_CLOUD_CLIENT;
-    hg_answer_error(a, fault, hg_answer_words(doc));
+    hg_cloud_answer_error(a, fault, hg_cloud_answer_words(doc));
 }
 
-static void event(hg_answer *a, const char *name, const hg_jval *doc)
+static void event(hg_cloud_answer *a, const char *name, const hg_jval *doc)
 {
     const char *type = hg_json_text_or(hg_json_get(doc, "type"), name);
     int64_t index = hg_json_i64_or(hg_json_get(doc, "index"), 0);

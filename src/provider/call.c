@@ -73,7 +73,7 @@ void hg_call_free(hg_cloud_call *call)
     hg_buf_deinit(&call->inbox);
     hg_buf_deinit(&call->refusal);
     hg_sse_deinit(&call->sse);
-    hg_answer_deinit(&call->answer);
+    hg_cloud_answer_deinit(&call->answer);
     free(call);
 }
 
@@ -116,7 +116,7 @@ static void put_words(hg_cloud_call *call, const hangar_err *why, hangar_err *ou
 
 void hg_call_end(hg_cloud_call *call, hg_cloud_fault fault, const hangar_err *why)
 {
-    hg_answer *a = &call->answer;
+    hg_cloud_answer *a = &call->answer;
     bool tools = a->tool_count && hg_streq(a->finish, "stop");
     hg_cloud_end end = {.finish = tools ? "tool_calls" : a->finish,
                         .prompt_tokens = a->prompt_tokens,
@@ -194,7 +194,7 @@ size_t hg_call_on_body(char *bytes, size_t size, size_t count, void *ctx)
 bool hg_call_on_event(void *ctx, const char *event, hg_str data)
 {
     hg_cloud_call *call = ctx;
-    hg_answer *a = &call->answer;
+    hg_cloud_answer *a = &call->answer;
     const hg_json_limits limits = {.bytes = HG_SSE_EVENT_MAX, .depth = 128};
     hg_json *doc = NULL;
     hangar_err err = {0};
@@ -206,7 +206,7 @@ bool hg_call_on_event(void *ctx, const char *event, hg_str data)
         call->provider->event(a, event, hg_json_root(doc));
     } else {
         hg_wrap(&err, err.code, "an event of the stream");
-        hg_answer_error(a, HG_CLOUD_BROKEN, err.msg);
+        hg_cloud_answer_error(a, HG_CLOUD_BROKEN, err.msg);
     }
     hg_json_free(doc);
     return !a->deaf && !a->done && a->fault == HG_CLOUD_NONE;
@@ -215,7 +215,7 @@ bool hg_call_on_event(void *ctx, const char *event, hg_str data)
 /* The answer's progress as the call's state; each state has its limit of time. An answer that says how it finished lacks at most its counts. */
 static void follow(hg_cloud_call *call)
 {
-    const hg_answer *a = &call->answer;
+    const hg_cloud_answer *a = &call->answer;
     bool whole = a->done || a->finish[0];
     if (whole && call->state != HG_CALL_WHOLE) {
         move(call, HG_CALL_WHOLE);
@@ -267,7 +267,7 @@ static void end_refused(hg_cloud_call *call)
     unsigned status = call->head.status;
     hg_cloud_fault fault = is_success(call) ? HG_CLOUD_BROKEN : fault_of_status(status);
     (void)hg_json_parse(hg_buf_view(&call->refusal), NULL, &doc, NULL);
-    const char *words = hg_answer_words(hg_json_root(doc));
+    const char *words = hg_cloud_answer_words(hg_json_root(doc));
     if (call->provider->fault)
         call->provider->fault(hg_json_root(doc), status, &fault, &call->answer.retry_after);
     if (is_success(call))
@@ -301,7 +301,7 @@ static hg_cloud_fault fault_of_curl(CURLcode rc)
 
 static void end_transfer(hg_cloud_call *call, CURLcode rc)
 {
-    const hg_answer *a = &call->answer;
+    const hg_cloud_answer *a = &call->answer;
     if (call->fault != HG_CLOUD_NONE) hg_call_end(call, call->fault, &call->why);
     else if (call->head.status != 0 && !is_stream(call)) end_refused(call);
     else if (a->finish[0]) hg_call_end(call, HG_CLOUD_NONE, NULL);

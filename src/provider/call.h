@@ -62,7 +62,7 @@ struct hg_cloud_call {
     hg_buf inbox;   /* what came and is not yet read */
     hg_buf refusal; /* the body of an answer that is no stream */
     hg_sse sse;
-    hg_answer answer;
+    hg_cloud_answer answer;
 
     hg_timer *timer;
     double began, last; /* of hg_now(): the start; the last byte */

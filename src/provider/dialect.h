@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a provider is: one constant `hg_provider_<name>` in <name>.c and one line in providers.def. It turns a question into a path and a body
- * (pure functions of the question), and each event of the service's stream into calls of hg_answer_*. Connections, keys, limits of time
+ * (pure functions of the question), and each event of the service's stream into calls of hg_cloud_answer_*. Connections, keys, limits of time
  * and the reading of events are the same for all (cloud.c, call.c).
  */
 #ifndef HG_PROVIDER_DIALECT_H
@@ -54,15 +54,15 @@ hangar_code hg_question_choice(const hg_question *q, hg_tool_choice *out, const 
 
 /* ---- the answer ---- */
 
-typedef struct hg_answer_tool {
+typedef struct hg_cloud_answer_tool {
     int64_t index; /* the service's own number of it */
     char *id, *name;
     hg_buf arguments;
     bool told;
-} hg_answer_tool;
+} hg_cloud_answer_tool;
 
 /* An answer on its way: what the events of one stream say. Its fns are called at once; after `deaf` none is. */
-typedef struct hg_answer {
+typedef struct hg_cloud_answer {
     const hg_cloud_fns *fns;
     void *ctx;
     bool deaf;  /* the asker has cancelled */
@@ -77,30 +77,31 @@ typedef struct hg_answer {
     uint64_t text_bytes;
     char *skip; /* owned: bytes that the answer may begin with and that are out already; NULL = none */
     size_t skipped;
-    hg_answer_tool *tools;
+    hg_cloud_answer_tool *tools;
     size_t tool_count, tool_cap;
-} hg_answer;
+} hg_cloud_answer;
 
-void hg_answer_init(hg_answer *a, const hg_cloud_fns *fns, void *ctx);
-void hg_answer_deinit(hg_answer *a);
-void hg_answer_text(hg_answer *a, hg_str text);
+void hg_cloud_answer_init(hg_cloud_answer *a, const hg_cloud_fns *fns, void *ctx);
+void hg_cloud_answer_deinit(hg_cloud_answer *a);
+void hg_cloud_answer_text(hg_cloud_answer *a, hg_str text);
 /* A sign of life without text: a thought. */
-void hg_answer_thought(hg_answer *a);
+void hg_cloud_answer_thought(hg_cloud_answer *a);
 /* The tool call with the service's number `index`, begun when it is new; id and name (NULL = not told now) are noted once. NULL when that failed. */
-hg_answer_tool *hg_answer_tool_at(hg_answer *a, int64_t index, const char *id, const char *name);
-void hg_answer_tool_add(hg_answer *a, hg_answer_tool *t, hg_str arguments);
+hg_cloud_answer_tool *hg_cloud_answer_tool_at(hg_cloud_answer *a, int64_t index, const char *id,
+                                              const char *name);
+void hg_cloud_answer_tool_add(hg_cloud_answer *a, hg_cloud_answer_tool *t, hg_str arguments);
 /* The call is whole: it is told. Empty arguments are "{}"; such that are no JSON object are a fault. */
-void hg_answer_tool_end(hg_answer *a, hg_answer_tool *t);
+void hg_cloud_answer_tool_end(hg_cloud_answer *a, hg_cloud_answer_tool *t);
 /* Tells all calls that were not yet told, in order. */
-void hg_answer_tools_end(hg_answer *a);
+void hg_cloud_answer_tools_end(hg_cloud_answer *a);
 /* "stop", "length", "tool_calls", "content_filter" */
-void hg_answer_finish(hg_answer *a, const char *finish);
+void hg_cloud_answer_finish(hg_cloud_answer *a, const char *finish);
 /* Negative = not told now. */
-void hg_answer_usage(hg_answer *a, int64_t prompt, int64_t generated);
+void hg_cloud_answer_usage(hg_cloud_answer *a, int64_t prompt, int64_t generated);
 /* The service reports an error within the stream; the first one counts. `words` may be NULL. */
-void hg_answer_error(hg_answer *a, hg_cloud_fault fault, const char *words);
+void hg_cloud_answer_error(hg_cloud_answer *a, hg_cloud_fault fault, const char *words);
 /* The text that a service puts into an error, whatever its shape; NULL when there is none. Borrowed. */
-const char *hg_answer_words(const hg_jval *doc);
+const char *hg_cloud_answer_words(const hg_jval *doc);
 
 /* ---- the provider ---- */
 
@@ -116,8 +117,8 @@ typedef struct hg_provider {
     /* The members of the body, into the object that is open. USAGE when the question holds what cannot be asked here. */
     hangar_code (*body)(const hg_question *q, hg_jw *w, hangar_err *err);
     /* Before the first event; may be NULL. */
-    hangar_code (*begin)(const hg_question *q, hg_answer *a, hangar_err *err);
-    void (*event)(hg_answer *a, const char *name, const hg_jval *doc);
+    hangar_code (*begin)(const hg_question *q, hg_cloud_answer *a, hangar_err *err);
+    void (*event)(hg_cloud_answer *a, const char *name, const hg_jval *doc);
     /* What an error answer means beyond its status; may be NULL. */
     void (*fault)(const hg_jval *doc, unsigned status, hg_cloud_fault *fault, double *retry_after);
     bool (*continues)(const char *model); /* NULL = never */

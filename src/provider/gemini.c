@@ -254,18 +254,19 @@ static hangar_code body(const hg_question *q, hg_jw *w, hangar_err *err)
 
 /* ---- the answer ---- */
 
-static void read_call(hg_answer *a, const hg_jval *call)
+static void read_call(hg_cloud_answer *a, const hg_jval *call)
 {
     const hg_jval *args = hg_json_get(call, "args");
     char *text = hg_json_is_object(args) ? hg_json_print(args, false) : NULL;
-    hg_answer_tool *t = hg_answer_tool_at(a, (int64_t)a->tool_count, hg_json_text(hg_json_get(call, "id")),
-                                          hg_json_text(hg_json_get(call, "name")));
-    hg_answer_tool_add(a, t, hg_str_of(text));
-    hg_answer_tool_end(a, t);
+    hg_cloud_answer_tool *t =
+        hg_cloud_answer_tool_at(a, (int64_t)a->tool_count, hg_json_text(hg_json_get(call, "id")),
+                                hg_json_text(hg_json_get(call, "name")));
+    hg_cloud_answer_tool_add(a, t, hg_str_of(text));
+    hg_cloud_answer_tool_end(a, t);
     free(text);
 }
 
-static void read_finish(hg_answer *a, const char *reason)
+static void read_finish(hg_cloud_answer *a, const char *reason)
 {
     static const char *const filters[] = {"SAFETY",
                                           "RECITATION",
@@ -277,59 +278,59 @@ static void read_finish(hg_answer *a, const char *reason)
                                           "IMAGE_PROHIBITED_CONTENT",
                                           "MODEL_ARMOR"};
     if (hg_streq(reason, "STOP") || hg_streq(reason, "FINISH_REASON_UNSPECIFIED")) {
-        hg_answer_finish(a, a->tool_count ? "tool_calls" : "stop");
+        hg_cloud_answer_finish(a, a->tool_count ? "tool_calls" : "stop");
         return;
     }
     if (hg_streq(reason, "MAX_TOKENS")) {
-        hg_answer_finish(a, "length");
+        hg_cloud_answer_finish(a, "length");
         return;
     }
     for (size_t i = 0; i < HG_LEN(filters); i++)
         if (hg_streq(reason, filters[i])) {
-            hg_answer_finish(a, "content_filter");
+            hg_cloud_answer_finish(a, "content_filter");
             return;
         }
-    hg_answer_error(a, HG_CLOUD_SERVER,
-                    reason); /* MALFORMED_FUNCTION_CALL and its like: another try may do better */
+    hg_cloud_answer_error(a, HG_CLOUD_SERVER,
+                          reason); /* MALFORMED_FUNCTION_CALL and its like: another try may do better */
 }
 
-static void read_usage(hg_answer *a, const hg_jval *usage)
+static void read_usage(hg_cloud_answer *a, const hg_jval *usage)
 {
     if (!hg_json_is_object(usage)) return;
     int64_t text = hg_json_i64_or(hg_json_get(usage, "candidatesTokenCount"), -1);
     int64_t thought = hg_json_i64_or(hg_json_get(usage, "thoughtsTokenCount"), 0);
     if (text < 0 && thought > 0) text = 0;
-    hg_answer_usage(a, hg_json_i64_or(hg_json_get(usage, "promptTokenCount"), -1),
-                    text < 0 || thought < 0 || thought > INT64_MAX - text ? text : text + thought);
+    hg_cloud_answer_usage(a, hg_json_i64_or(hg_json_get(usage, "promptTokenCount"), -1),
+                          text < 0 || thought < 0 || thought > INT64_MAX - text ? text : text + thought);
 }
 
-static void event(hg_answer *a, const char *name, const hg_jval *doc)
+static void event(hg_cloud_answer *a, const char *name, const hg_jval *doc)
 {
     const hg_jval *candidate = hg_json_at(hg_json_get(doc, "candidates"), 0);
     const char *reason = hg_json_text(hg_json_get(candidate, "finishReason"));
     (void)name;
     if (!hg_json_is_null(hg_json_get(doc, "error"))) {
         int64_t status = hg_json_i64_or(hg_json_path(doc, "error", "code", NULL), 500);
-        hg_answer_error(a,
-                        status == 400   ? HG_CLOUD_CLIENT
-                        : status == 429 ? HG_CLOUD_RATE
-                                        : HG_CLOUD_SERVER,
-                        hg_answer_words(doc));
+        hg_cloud_answer_error(a,
+                              status == 400   ? HG_CLOUD_CLIENT
+                              : status == 429 ? HG_CLOUD_RATE
+                                              : HG_CLOUD_SERVER,
+                              hg_cloud_answer_words(doc));
         return;
     }
     for (hg_json_iter it = hg_json_iter_of(hg_json_path(candidate, "content", "parts", NULL));
          hg_json_next(&it);) {
         hg_str text;
         bool thought = hg_json_bool_or(hg_json_get(it.val, "thought"), false);
-        if (thought) hg_answer_thought(a);
-        else if (hg_json_str(hg_json_get(it.val, "text"), &text)) hg_answer_text(a, text);
+        if (thought) hg_cloud_answer_thought(a);
+        else if (hg_json_str(hg_json_get(it.val, "text"), &text)) hg_cloud_answer_text(a, text);
         if (hg_json_is_object(hg_json_get(it.val, "functionCall")))
             read_call(a, hg_json_get(it.val, "functionCall"));
     }
     read_usage(a, hg_json_get(doc, "usageMetadata"));
     if (reason) read_finish(a, reason);
     else if (hg_json_text(hg_json_path(doc, "promptFeedback", "blockReason", NULL)))
-        hg_answer_finish(a, "content_filter");
+        hg_cloud_answer_finish(a, "content_filter");
 }
 
 /* A key that is none comes as 400; how long to wait is told in the body. */

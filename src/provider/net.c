@@ -219,7 +219,7 @@ static hangar_code new_call(hg_cloud *cloud, const hg_cloud_target *target, cons
     hg_buf_init(&call->inbox, INBOX_MAX);
     hg_buf_init(&call->refusal, HG_CLOUD_ERROR_MAX);
     hg_sse_init(&call->sse, hg_call_on_event, call);
-    hg_answer_init(&call->answer, &call->fns, ctx);
+    hg_cloud_answer_init(&call->answer, &call->fns, ctx);
     call->next = cloud->calls;
     if (cloud->calls) cloud->calls->prev = call;
     cloud->calls = call;

@@ -150,44 +150,44 @@ static hangar_code body(const hg_question *q, hg_jw *w, hangar_err *err)
 
 /* ---- the answer ---- */
 
-static void read_calls(hg_answer *a, const hg_jval *calls)
+static void read_calls(hg_cloud_answer *a, const hg_jval *calls)
 {
     for (hg_json_iter it = hg_json_iter_of(calls); hg_json_next(&it);) {
         const hg_jval *function = hg_json_get(it.val, "function");
         hg_str arguments = {"", 0};
         int64_t index = hg_json_i64_or(hg_json_get(it.val, "index"), (int64_t)it.index);
-        hg_answer_tool *t = hg_answer_tool_at(a, index, hg_json_text(hg_json_get(it.val, "id")),
-                                              hg_json_text(hg_json_get(function, "name")));
+        hg_cloud_answer_tool *t = hg_cloud_answer_tool_at(a, index, hg_json_text(hg_json_get(it.val, "id")),
+                                                          hg_json_text(hg_json_get(function, "name")));
         (void)hg_json_str(hg_json_get(function, "arguments"), &arguments);
-        hg_answer_tool_add(a, t, arguments);
+        hg_cloud_answer_tool_add(a, t, arguments);
     }
 }
 
-static void read_finish(hg_answer *a, const char *reason)
+static void read_finish(hg_cloud_answer *a, const char *reason)
 {
     static const char *const known[] = {"stop", "length", "tool_calls", "content_filter"};
     const char *finish = hg_streq(reason, "function_call") ? "tool_calls" : "stop";
     for (size_t i = 0; i < HG_LEN(known); i++)
         if (hg_streq(reason, known[i])) finish = known[i];
     /* What the limit of tokens has cut off in the middle of a call is no call. */
-    if (!hg_streq(finish, "length")) hg_answer_tools_end(a);
-    hg_answer_finish(a, finish);
+    if (!hg_streq(finish, "length")) hg_cloud_answer_tools_end(a);
+    hg_cloud_answer_finish(a, finish);
 }
 
 /* An error that comes with the status 200: its "code" may be the status that it would have had. */
-static void read_error(hg_answer *a, const hg_jval *doc)
+static void read_error(hg_cloud_answer *a, const hg_jval *doc)
 {
     const hg_jval *code = hg_json_path(doc, "error", "code", NULL);
     bool client = hg_json_i64_or(code, 0) == 400;
     bool rate = hg_json_i64_or(code, 0) == 429 || hg_streq(hg_json_text(code), "rate_limit_exceeded");
-    hg_answer_error(a,
-                    client ? HG_CLOUD_CLIENT
-                    : rate ? HG_CLOUD_RATE
-                           : HG_CLOUD_SERVER,
-                    hg_answer_words(doc));
+    hg_cloud_answer_error(a,
+                          client ? HG_CLOUD_CLIENT
+                          : rate ? HG_CLOUD_RATE
+                                 : HG_CLOUD_SERVER,
+                          hg_cloud_answer_words(doc));
 }
 
-static void event(hg_answer *a, const char *name, const hg_jval *doc)
+static void event(hg_cloud_answer *a, const char *name, const hg_jval *doc)
 {
     const hg_jval *choice = hg_json_at(hg_json_get(doc, "choices"), 0);
     const hg_jval *delta = hg_json_get(choice, "delta"), *usage = hg_json_get(doc, "usage");
@@ -197,16 +197,16 @@ static void event(hg_answer *a, const char *name, const hg_jval *doc)
         read_error(a, doc);
         return;
     }
-    if (hg_json_str(hg_json_get(delta, "content"), &text)) hg_answer_text(a, text);
-    if (hg_json_str(hg_json_get(delta, "refusal"), &text)) hg_answer_text(a, text);
+    if (hg_json_str(hg_json_get(delta, "content"), &text)) hg_cloud_answer_text(a, text);
+    if (hg_json_str(hg_json_get(delta, "refusal"), &text)) hg_cloud_answer_text(a, text);
     if (hg_json_is_string(hg_json_get(delta, "reasoning_content")) ||
         hg_json_is_string(hg_json_get(delta, "reasoning")))
-        hg_answer_thought(a);
+        hg_cloud_answer_thought(a);
     read_calls(a, hg_json_get(delta, "tool_calls"));
     if (reason) read_finish(a, reason);
     if (hg_json_is_object(usage))
-        hg_answer_usage(a, hg_json_i64_or(hg_json_get(usage, "prompt_tokens"), -1),
-                        hg_json_i64_or(hg_json_get(usage, "completion_tokens"), -1));
+        hg_cloud_answer_usage(a, hg_json_i64_or(hg_json_get(usage, "prompt_tokens"), -1),
+                              hg_json_i64_or(hg_json_get(usage, "completion_tokens"), -1));
 }
 
 static const char *const reserved[] = {"model", "messages", "stream", "stream_options", "n", NULL};

@@ -22,22 +22,22 @@ typedef struct hg_cloud_target {
     const char *provider; /* a line of providers.def */
     const char *url;      /* "" = the provider's own */
     const char *model;
-    const char *key_env;    /* "" = no key */
-    const hg_jval *extra;   /* members for the request's body as they are; NULL = none */
+    const char *key_env;  /* "" = no key */
+    const hg_jval *extra; /* members for the request's body, laid under those of the question; NULL = none */
     double connect_timeout; /* seconds until connected; 0 = 10 */
-    double first_timeout;   /* seconds until the first byte of text; 0 = 60 */
+    double first_timeout;   /* seconds until the first text, thought or tool call; 0 = 60 */
     double stall_timeout;   /* seconds without a byte in mid-stream; 0 = 60 */
 } hg_cloud_target;
 
 /* Why a call failed, for who decides about another try. */
 typedef enum hg_cloud_fault {
     HG_CLOUD_NONE,
-    HG_CLOUD_CONFIG,  /* no key, unknown provider: before anything was sent     */
+    HG_CLOUD_CONFIG, /* no key, unknown provider, a bad address: before anything was sent; or 404: no such model there */
     HG_CLOUD_REFUSED, /* no connection: name, address, TLS, refused             */
     HG_CLOUD_TIMEOUT, /* one of the three timeouts                              */
     HG_CLOUD_RATE,    /* 429; retry_after is what the service said, or negative */
     HG_CLOUD_SERVER,  /* 5xx, 529, or an error event in the stream              */
-    HG_CLOUD_KEY,     /* 401, 403                                               */
+    HG_CLOUD_KEY,     /* 401, 402, 403                                          */
     HG_CLOUD_CLIENT,  /* any other 4xx: the question itself is wrong            */
     HG_CLOUD_BROKEN,  /* a stream that ended early or is none                   */
     HG_CLOUD_CANCELLED,
@@ -54,13 +54,14 @@ typedef struct hg_cloud_fns {
     void (*text)(void *ctx, hg_str literal);
     /* A whole tool call; arguments is the text of a JSON object. id "" = none was given. */
     void (*tool)(void *ctx, const char *id, const char *name, hg_str arguments);
-    /* Exactly once, the last. fault NONE: end is set. Else err says in one line what went wrong, without the key. */
+    /* Exactly once, the last; the call is freed by itself then. fault NONE: end is set, err NULL. Else err says in one line what went wrong, without the
+     * key. */
     void (*end)(void *ctx, hg_cloud_fault fault, double retry_after, const hg_cloud_end *end,
                 const hangar_err *err);
 } hg_cloud_fns;
 
 hangar_code hg_cloud_new(hg_loop *loop, hg_cloud **out, hangar_err *err);
-/* Cancels what runs, without calling back. */
+/* Cancels what runs, without calling back. Not inside a callback. NULL is fine. */
 void hg_cloud_free(hg_cloud *c);
 /*
  * Begins; `ask` is read before this returns. begun: text of the answer that is out already and is to be gone on with, "" = none; only
@@ -68,7 +69,7 @@ void hg_cloud_free(hg_cloud *c);
  */
 hangar_code hg_cloud_start(hg_cloud *c, const hg_cloud_target *target, const hg_jval *ask, hg_str begun,
                            const hg_cloud_fns *fns, void *ctx, hg_cloud_call **out, hangar_err *err);
-/* Ends it; no callback comes any more, and the call is freed. */
+/* Ends it; no callback comes any more, and the call is freed. Also inside its own callbacks, but not after `end`. NULL is fine. */
 void hg_cloud_cancel(hg_cloud_call *call);
 /* True when the provider goes on with an answer that has begun (prefill of the assistant's turn). */
 bool hg_cloud_continues(const char *provider, const char *model);

@@ -25,6 +25,7 @@ for (const [kind, name, table] of [
     ['verb', 'zz_try', 'src/verbs/verbs.def'],
     ['engine', 'zz_try', 'src/engine/engines.def'],
     ['arch', 'zz_try', 'src/convert/archs.def'],
+    ['provider', 'zz_try', 'src/provider/providers.def'],
 ]) {
     test(`new ${kind}`, { skip: !fs.existsSync(path.join(copy, table)) && `there is no ${table}` }, async (t) => {
         const made = make(kind, name);
