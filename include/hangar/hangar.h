@@ -64,6 +64,7 @@ HANGAR_API const char *hangar_version(void);
 #endif
 
 #include "hangar/config.h"
+#include "hangar/daemon.h"
 #include "hangar/engine.h"
 #include "hangar/hardware.h"
 #include "hangar/keys.h"

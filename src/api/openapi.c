@@ -175,6 +175,7 @@ static void write_param(hg_jw *w, const hg_param *p, bool query)
 {
     switch (p->type) {
     case HG_TEXT: hg_jw_text(w, "type", "string"); break;
+    case HG_REST:
     case HG_TEXTS:
         if (!query) {
             hg_jw_text(w, "type", "array");

@@ -193,6 +193,7 @@ hangar_code hg_reading_set(hg_reading *r, size_t row, const char *text, bool by_
     uint64_t size;
     switch (p->type) {
     case HG_TEXT: memcpy(to, &text, sizeof text); return HANGAR_OK;
+    case HG_REST:
     case HG_TEXTS: return add_text(r, row, text, by_default);
     case HG_CHOICE:
         if (!is_choice(p->choices, text)) return wrong_choice(r, row, text);
@@ -333,11 +334,22 @@ static hangar_code read_letters(hg_reading *r, const char *arg)
 static hangar_code read_positional(hg_reading *r, const char *arg)
 {
     for (size_t i = 0; i < r->count; i++) {
-        if (!r->params[i].positional) continue;
+        if (!r->params[i].positional || r->params[i].type == HG_REST) continue;
         if (r->given[i] && r->params[i].type != HG_TEXTS) continue;
         return give(r, i, arg);
     }
     return hg_fail(r->err, HANGAR_E_USAGE, "'%s' is one argument too many", arg);
+}
+
+/* What stands behind "--", for the row that takes it; without one those are positionals. */
+static hangar_code read_rest(hg_reading *r, bool *taken)
+{
+    size_t row = 0;
+    hangar_code code = HANGAR_OK;
+    while (row < r->count && r->params[row].type != HG_REST) row++;
+    *taken = row < r->count;
+    while (*taken && code == HANGAR_OK && r->at < r->argc) code = give(r, row, r->argv[r->at++]);
+    return code;
 }
 
 static hangar_code read_all(hg_reading *r)
@@ -347,8 +359,11 @@ static hangar_code read_all(hg_reading *r)
     while (code == HANGAR_OK && r->at < r->argc) {
         const char *arg = r->argv[r->at++];
         if (!options || arg[0] != '-' || arg[1] == '\0') code = read_positional(r, arg);
-        else if (hg_streq(arg, "--")) options = false;
-        else if (arg[1] == '-') code = read_long(r, arg);
+        else if (hg_streq(arg, "--")) {
+            bool taken;
+            code = read_rest(r, &taken);
+            options = false;
+        } else if (arg[1] == '-') code = read_long(r, arg);
         else code = read_letters(r, arg);
     }
     return code;

@@ -29,6 +29,7 @@ typedef enum hg_param_type {
     HG_SIZE,     /* uint64_t: "10M"                                          */
     HG_DURATION, /* double seconds: "30s"                                    */
     HG_CHOICE,   /* const char *, one of the words in `choices` ("a|b|c")    */
+    HG_REST, /* const char **, NULL-terminated, NULL = none: all behind "--"; positional and local, at most one */
 } hg_param_type;
 
 typedef struct hg_param {
@@ -56,7 +57,8 @@ typedef struct hg_args {
 
 /*
  * Reads argv[0..argc) into a new struct of `size` bytes. Long options take --name=value and --name value; flags also --no-name;
- * letters may be bundled (-qn); "--" ends options. USAGE with a hint ("did you mean --include?") on a mistake.
+ * letters may be bundled (-qn); "--" ends options, and with an HG_REST row
+ * everything behind it is that row's. USAGE with a hint ("did you mean --include?") on a mistake.
  */
 hangar_code hg_args_parse(const hg_param *params, size_t size, int argc, char *const *argv, hg_args *out,
                           hangar_err *err);

@@ -39,7 +39,7 @@ void hg_params_usage(const hg_param *params, hg_buf *out)
     bool first = true;
     for (int options = 0; options < 2; options++) {
         for (const hg_param *p = params; p->name; p++) {
-            if (p->positional == (options == 1)) continue;
+            if (p->positional == (options == 1) || p->type == HG_REST) continue;
             if (!first) hg_buf_putc(out, ' ');
             first = false;
             if (!p->required) hg_buf_putc(out, '[');
@@ -49,6 +49,12 @@ void hg_params_usage(const hg_param *params, hg_buf *out)
             if (!p->required) hg_buf_putc(out, ']');
             if (p->type == HG_TEXTS) hg_buf_puts(out, "...");
         }
+    }
+    for (const hg_param *p = params; p->name; p++) {
+        if (p->type != HG_REST) continue;
+        hg_buf_puts(out, first ? "[-- " : " [-- ");
+        add_positional(p, out);
+        hg_buf_puts(out, "...]");
     }
 }
 

@@ -94,6 +94,7 @@ static hangar_code read_value(hg_reading *r, size_t row, const hg_jval *v)
     switch (r->params[row].type) {
     case HG_TEXT:
     case HG_CHOICE: return read_text(r, row, v, "a text");
+    case HG_REST:
     case HG_TEXTS: return read_list(r, row, v);
     case HG_FLAG:
         if (!hg_json_bool(v, &on)) return wrong_type(r, row, v, "true or false");

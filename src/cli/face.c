@@ -153,6 +153,57 @@ static void say(void *ctx, const char *line)
     hg_render_say(f->cli->render, line);
 }
 
+static hangar_code become(void *ctx, const char *const *argv, hangar_err *err)
+{
+    face *f = ctx;
+    hg_render_stop(f->cli->render);
+    /* What main() ignores for itself is the program's own business; handlers of ours do not outlive the step. */
+    signal(SIGPIPE, SIG_DFL);
+    signal(SIGXFSZ, SIG_DFL);
+    execvp(argv[0], (char *const *)argv);
+    int sys = errno;
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
+    return hg_fail_errno(err, sys, "%s", argv[0]);
+}
+
+#define PAGE_HOME  "\033[H"
+#define PAGE_BELOW "\033[J"
+#define LINE_END   "\033[K\n"
+
+/* One page over the last: each line clears what is left of the old one, so that nothing flickers. */
+static void draw(face *f, void (*show)(const hg_jval *, hg_view *), const hg_jval *doc)
+{
+    hg_cli *cli = f->cli;
+    size_t rows = hg_term_rows(STDOUT_FILENO);
+    hg_view *view = hg_view_new(hg_term_columns(STDOUT_FILENO, true), cli->term.colour_out);
+    if (!view) return;
+    hg_view_set_ascii(view, !cli->term.utf8);
+    show(doc, view);
+    hg_buf b;
+    hg_buf_init(&b, HG_MIB);
+    hg_buf_puts(&b, PAGE_HOME);
+    hg_str rest = hg_str_of(hg_view_text(view)), line;
+    for (size_t row = 1; rest.len && (!rows || row < rows); row++) {
+        hg_str_cut(&rest, '\n', &line);
+        hg_buf_str(&b, line);
+        hg_buf_puts(&b, LINE_END);
+    }
+    hg_buf_puts(&b, PAGE_BELOW);
+    hg_cli_out(cli, hg_buf_text(&b), b.len);
+    hg_buf_deinit(&b);
+    hg_view_free(view);
+}
+
+static bool page(void *ctx, void (*show)(const hg_jval *, hg_view *), const hg_jval *doc, double seconds)
+{
+    face *f = ctx;
+    struct pollfd fd = {.fd = wake_pipe[0], .events = POLLIN};
+    draw(f, show, doc);
+    if (!hangar_job_is_cancelled(f->cli->job)) poll(&fd, 1, (int)(seconds * 1000));
+    return !hangar_job_is_cancelled(f->cli->job);
+}
+
 /* ---- opening and closing ---- */
 
 static const int taken[] = {SIGINT, SIGTERM, SIGHUP};
@@ -187,6 +238,8 @@ hangar_code hg_face_open(hg_cli *cli, hg_call *call, hangar_err *err)
     call->turn = turn;
     call->wait = wait_for_end;
     call->say = say;
+    call->become = become;
+    if (cli->term.out && cli->term.colour_out) call->page = page;
     return HANGAR_OK;
 }
 

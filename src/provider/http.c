@@ -72,7 +72,8 @@ static hangar_code make_headers(call *c, hangar_err *err)
         return hg_fail(err, HANGAR_E_USAGE, "the key has a blank, a control or a non-ASCII character");
     HG_AUTO(hg_auto_free)
     char *type = hg_format("Content-Type: %s", q->type ? q->type : "application/json");
-    if (!type || !hg_web_header(&c->headers, "Expect:") ||
+    HG_AUTO(hg_auto_free) char *accept = hg_format("Accept: %s", q->accept ? q->accept : "*/*");
+    if (!type || !accept || !hg_web_header(&c->headers, "Expect:") || !hg_web_header(&c->headers, accept) ||
         (q->body.len && !hg_web_header(&c->headers, type)) ||
         (has_key && !hg_web_key_header(&c->headers, "Authorization: Bearer ", q->key)))
         return hg_fail_memory(err);

@@ -21,6 +21,7 @@ typedef struct hg_http_request {
     const char *method; /* NULL = GET, or POST with a body */
     const char *key;    /* sent as "Authorization: Bearer"; NULL or "" = none */
     const char *type;   /* of the body; NULL = application/json */
+    const char *accept; /* media types that are wanted; NULL = any */
     hg_str body;
     double connect_timeout; /* seconds; 0 = 10 */
     double stall_timeout;   /* seconds without a byte once it is sent; 0 = no limit */

@@ -35,6 +35,11 @@ typedef struct hg_call {
     void (*wait)(void *face);
     /* A line for people now, not part of the document (stderr). */
     void (*say)(void *face, const char *line);
+    /* The process becomes another program; returns only when that cannot be. NULL where there is no process of the caller's own. */
+    hangar_code (*become)(void *face, const char *const *argv, hangar_err *err);
+    /* Lays a document out on the terminal in place of the page before, then waits so long; false when the person ends it. NULL without a terminal. */
+    bool (*page)(void *face, void (*show)(const hg_jval *result, hg_view *view), const hg_jval *doc,
+                 double seconds);
 } hg_call;
 
 typedef struct hg_example {

@@ -185,6 +185,55 @@ static void test_end_of_options(void **state)
     hg_args_deinit(&a);
 }
 
+/* A table with a row for what stands behind "--". */
+typedef struct waiting {
+    const char **models;
+    bool quiet;
+    const char **command;
+} waiting;
+
+static const hg_param waits[] = {
+    {.name = "model",
+     .type = HG_TEXTS,
+     .at = offsetof(waiting, models),
+     .positional = true,
+     .required = true},
+    {.name = "quiet", .letter = 'q', .type = HG_FLAG, .at = offsetof(waiting, quiet), .help = "say less"},
+    {.name = "command", .type = HG_REST, .at = offsetof(waiting, command), .positional = true, .local = true},
+    {0}};
+
+static void test_rest(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"a", "-q", "b", "--", "run", "--", "-q", "--nothing=x", "", NULL};
+    hg_args args;
+    assert_int_equal(hg_args_parse(waits, sizeof(waiting), 9, (char *const *)words, &args, &err), HANGAR_OK);
+    const waiting *w = args.values;
+    assert_string_equal(w->models[1], "b");
+    assert_null(w->models[2]);
+    assert_true(w->quiet);
+    for (size_t i = 0; i < 5; i++) assert_string_equal(w->command[i], words[i + 4]);
+    assert_null(w->command[5]);
+    hg_args_deinit(&args);
+    /* Without any, it is none; and no positional goes there. */
+    assert_int_equal(hg_args_parse(waits, sizeof(waiting), 4, (char *const *)words, &args, &err), HANGAR_OK);
+    assert_null(((const waiting *)args.values)->command);
+    hg_args_deinit(&args);
+    assert_int_equal(hg_args_parse(waits, sizeof(waiting), 2, (char *const *)words + 3, &args, &err),
+                     HANGAR_E_USAGE);
+    hg_json *doc;
+    assert_int_equal(hg_json_parse(HG_STR("{\"model\":[\"a\"],\"command\":[\"rm\"]}"), NULL, &doc, NULL),
+                     HANGAR_OK);
+    assert_int_equal(hg_args_from_json(waits, sizeof(waiting), hg_json_root(doc), &args, &err),
+                     HANGAR_E_USAGE);
+    hg_json_free(doc);
+    hg_buf b;
+    hg_buf_init(&b, HG_KIB);
+    hg_params_usage(waits, &b);
+    assert_string_equal(hg_buf_text(&b), "MODEL... [--quiet] [-- COMMAND...]");
+    hg_buf_deinit(&b);
+}
+
 static void test_values_with_dashes(void **state)
 {
     (void)state;
@@ -350,13 +399,21 @@ static void test_help(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),       cmocka_unit_test(test_forms),
-        cmocka_unit_test(test_letters),        cmocka_unit_test(test_last_wins_and_flags),
-        cmocka_unit_test(test_end_of_options), cmocka_unit_test(test_values_with_dashes),
-        cmocka_unit_test(test_mistakes),       cmocka_unit_test(test_hostile),
-        cmocka_unit_test(test_one_too_many),   cmocka_unit_test(test_list_default),
-        cmocka_unit_test(test_long_list),      cmocka_unit_test(test_nearest),
-        cmocka_unit_test(test_usage),          cmocka_unit_test(test_help),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_letters),
+        cmocka_unit_test(test_last_wins_and_flags),
+        cmocka_unit_test(test_end_of_options),
+        cmocka_unit_test(test_rest),
+        cmocka_unit_test(test_values_with_dashes),
+        cmocka_unit_test(test_mistakes),
+        cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_one_too_many),
+        cmocka_unit_test(test_list_default),
+        cmocka_unit_test(test_long_list),
+        cmocka_unit_test(test_nearest),
+        cmocka_unit_test(test_usage),
+        cmocka_unit_test(test_help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
