@@ -68,6 +68,9 @@ hangar_code hg_out_commit(hg_out *out, bool no_replace, hangar_err *err);
 void hg_out_abort(hg_out *out);
 /* open + write + commit in one. */
 hangar_code hg_write_file(const char *target, const void *bytes, size_t len, mode_t mode, hangar_err *err);
+/* The same for what tells of a running process (a status file): whoever reads sees the old file or the new one, but after a power cut either,
+ * or an empty one, may be there. No fsync: it costs microseconds, not a disk's milliseconds. */
+hangar_code hg_write_state(const char *target, const void *bytes, size_t len, mode_t mode, hangar_err *err);
 
 /* mkdir -p. */
 hangar_code hg_mkdirs(const char *path, mode_t mode, hangar_err *err);

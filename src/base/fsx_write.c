@@ -25,6 +25,7 @@ struct hg_out {
     int dir_fd;
     char *target; /* as it was given, for messages */
     char temp[sizeof HG_TMP_PREFIX + 16];
+    bool fleeting;    /* need not survive a power cut: no fsync */
     hangar_code code; /* the first error, and its words */
     hangar_err why;
 };
@@ -204,7 +205,7 @@ static hangar_code publish(hg_out *out, bool no_replace, bool *existed, hangar_e
     *existed = false;
     hangar_code code = out->code;
     if (code != HANGAR_OK && err) *err = out->why;
-    int sys = code == HANGAR_OK ? sync_fd(out->fd) : 0;
+    int sys = code == HANGAR_OK && !out->fleeting ? sync_fd(out->fd) : 0;
     if (code == HANGAR_OK && sys == 0) {
         int fd = out->fd;
         out->fd = -1;
@@ -216,7 +217,7 @@ static hangar_code publish(hg_out *out, bool no_replace, bool *existed, hangar_e
         *existed = sys == EEXIST && no_replace;
     }
     if (code != HANGAR_OK || sys != 0) unlinkat(out->dir_fd, out->temp, 0);
-    else sys = sync_fd(out->dir_fd);
+    else if (!out->fleeting) sys = sync_fd(out->dir_fd);
     if (code != HANGAR_OK) hg_wrap(err, code, "%s", out->target);
     else if (sys != 0 && !*existed) code = hg_fail_errno(err, sys, "writing %s", out->target);
     out_free(out);
@@ -236,13 +237,25 @@ void hg_out_abort(hg_out *out)
     out_free(out);
 }
 
-hangar_code hg_write_file(const char *target, const void *bytes, size_t len, mode_t mode, hangar_err *err)
+static hangar_code write_file(const char *target, const void *bytes, size_t len, mode_t mode, bool fleeting,
+                              hangar_err *err)
 {
     hg_out *out;
     hangar_code code = hg_out_open(target, mode, &out, err);
     if (code != HANGAR_OK) return code;
+    out->fleeting = fleeting;
     hg_out_write(out, bytes, len);
     return hg_out_commit(out, false, err);
+}
+
+hangar_code hg_write_file(const char *target, const void *bytes, size_t len, mode_t mode, hangar_err *err)
+{
+    return write_file(target, bytes, len, mode, false, err);
+}
+
+hangar_code hg_write_state(const char *target, const void *bytes, size_t len, mode_t mode, hangar_err *err)
+{
+    return write_file(target, bytes, len, mode, true, err);
 }
 
 /* ---- placing ---- */

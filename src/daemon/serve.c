@@ -3,14 +3,16 @@
  * The wiring: the only place that knows every room. All parts are made on the caller's thread, then the loop's thread takes them over, and
  * nobody else touches them until it has ended.
  *
- * The end: no new questions, the listeners close, running answers get their grace, then what is left is cut, the pool kills its runners, the
- * loop stops, the caller frees all.
+ * The end: no new questions, the listeners close, running answers get their grace, then what is left is cut, the jobs are cancelled, the pool kills its runners, the
+ * status file goes, the loop stops, the caller frees all.
  */
 #include "api/http.h"
+#include "api/jobs.h"
 #include "base/clock.h"
 #include "base/job.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "daemon/status.h"
 #include "manager/host.h"
 
 #include <pthread.h>
@@ -29,10 +31,11 @@ typedef struct seen {
 struct hangar_server {
     hg_host host;
     hg_server *http;
+    hg_status *status;
     hangar_job *job;
     pthread_t thread;
-    bool running; /* the thread is there */
-    const hg_entry **preload;
+    bool running;             /* the thread is there */
+    const hg_entry **preload; /* NULL-terminated */
     size_t preload_count;
     seen *seen;
     size_t seen_len, seen_cap;
@@ -113,10 +116,11 @@ static hangar_code add_preload(hangar_server *s, const char *const *names, hanga
             return hg_fail(err, HANGAR_E_USAGE, "preload: %s is a cloud model; there is nothing to load",
                            e->name);
         const hg_entry **grown =
-            hg_realloc_array((void *)s->preload, s->preload_count + 1, sizeof(const hg_entry *));
+            hg_realloc_array((void *)s->preload, s->preload_count + 2, sizeof(const hg_entry *));
         if (!grown) return hg_fail_memory(err);
         s->preload = grown;
         s->preload[s->preload_count++] = e;
+        s->preload[s->preload_count] = NULL;
     }
     return HANGAR_OK;
 }
@@ -152,14 +156,24 @@ static hangar_code listen_all(hangar_server *s, const hangar_serve_options *o, h
     return hg_server_new(&s->host, &options, &s->http, err);
 }
 
+static hangar_code start_status(hangar_server *s, const hangar_serve_options *o, hangar_err *err)
+{
+    const char *path = some(o->status_file, s->host.h->settings->serve_status_file);
+    return hg_status_start(&s->host, path ? path : "", &s->status, err);
+}
+
 static hangar_code start(hangar_server *s, hangar *h, const hangar_serve_options *o, hangar_err *err)
 {
     raise_files();
     hangar_code code = hg_host_init(&s->host, h, err);
+    if (code == HANGAR_OK) code = hg_jobs_new(h, s->host.loop, &s->host.jobs, err);
     if (code == HANGAR_OK) code = add_preload(s, (const char *const *)h->settings->models_preload, err);
     if (code == HANGAR_OK) code = add_preload(s, o->preload, err);
     if (code == HANGAR_OK) code = hg_pool_watch(s->host.pool, on_pool, s, err);
+    s->host.preload = s->preload;
     if (code == HANGAR_OK) code = listen_all(s, o, err);
+    /* After listening, so that a second daemon, whose address is taken, leaves the first one's file alone; nobody is answered yet. */
+    if (code == HANGAR_OK) code = start_status(s, o, err);
     if (code == HANGAR_OK) code = hg_loop_post(s->host.loop, preload, s, err);
     if (code != HANGAR_OK) return code;
     /* Signals are the caller's threads'. */
@@ -175,10 +189,24 @@ static hangar_code start(hangar_server *s, hangar *h, const hangar_serve_options
 
 /* ---- the end ---- */
 
-static void pool_closed(void *ctx)
+static void all_closed(void *ctx)
 {
     hangar_server *s = ctx;
     hg_loop_stop(s->host.loop);
+}
+
+static void pool_closed(void *ctx)
+{
+    hangar_server *s = ctx;
+    hg_status *status = s->status;
+    s->status = NULL;
+    hg_status_stop(status, all_closed, s);
+}
+
+static void jobs_closed(void *ctx)
+{
+    hangar_server *s = ctx;
+    hg_pool_close(s->host.pool, pool_closed, s);
 }
 
 /* Whether all answers are out, or their time is. */
@@ -190,13 +218,14 @@ static void on_ending(void *ctx)
     s->ending = NULL;
     hg_server_free(s->http);
     s->http = NULL;
-    hg_pool_close(s->host.pool, pool_closed, s);
+    hg_jobs_close(s->host.jobs, jobs_closed, s);
 }
 
 static void begin_end(void *ctx)
 {
     hangar_server *s = ctx;
     s->host.stopping = true;
+    hg_status_stopping(s->status);
     hg_server_quiesce(s->http);
     if (hg_timer_new(s->host.loop, on_ending, s, &s->ending, NULL) == HANGAR_OK) {
         hg_timer_set(s->ending, 0, END_LOOK);
@@ -210,6 +239,8 @@ static void begin_end(void *ctx)
 static void server_free(hangar_server *s)
 {
     hg_server_free(s->http);
+    hg_jobs_free(s->host.jobs);
+    hg_status_free(s->status);
     hg_host_deinit(&s->host);
     free((void *)s->preload);
     free(s->seen);

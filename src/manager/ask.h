@@ -27,8 +27,10 @@ typedef struct hg_host {
     hg_cloud *cloud;
     struct hg_breakers *breakers; /* manager/breaker.h */
     struct hg_jobs *jobs;         /* verbs at work: api/jobs.h */
-    int64_t started;              /* unix seconds */
-    bool stopping;                /* no new questions: 503 */
+    const hg_entry *const
+        *preload;    /* NULL-terminated: what must answer before all is ready; NULL = nothing */
+    int64_t started; /* unix seconds */
+    bool stopping;   /* no new questions: 503 */
 } hg_host;
 
 typedef enum hg_ask_kind {
