@@ -35,8 +35,9 @@ typedef struct run {
     hg_ids64 made;
     hg_output answer;
     struct llama_sampler *sampler;
-    llama_token_data *list; /* what the samplers choose from, one for each token of the vocabulary */
-    int32_t row;            /* where the scores behind the last token lie */
+    struct llama_sampler *grammar; /* NULL = the answer is held to none */
+    llama_token_data *list;        /* what the samplers choose from, one for each token of the vocabulary */
+    int32_t row;                   /* where the scores behind the last token lie */
     size_t reused;
     const char *finish;
     double prompt_seconds, generate_seconds;
@@ -131,14 +132,13 @@ static hangar_code read_prompt(run *r, hangar_err *err)
 
 /* ---- choosing ---- */
 
-/* What the samplers choose by the scores of a row; they do not count it yet. */
-static hangar_code choose(run *r, int64_t *out, hangar_err *err)
+/* What the samplers choose by the scores; `held`: of the tokens that the grammar allows. */
+static hangar_code pick(run *r, const float *scores, bool held, int64_t *out, hangar_err *err)
 {
-    const float *scores = llama_get_logits_ith(r->l->ctx, r->row);
     int32_t n = llama_vocab_n_tokens(r->l->vocab);
-    if (!scores) return hg_fail(err, HANGAR_E_ENGINE, "llama.cpp gives no scores");
     for (int32_t i = 0; i < n; i++) r->list[i] = (llama_token_data){i, scores[i], 0};
     llama_token_data_array list = {.data = r->list, .size = (size_t)n, .selected = -1};
+    if (held) llama_sampler_apply(r->grammar, &list);
     llama_sampler_apply(r->sampler, &list);
     if (list.selected < 0 || (size_t)list.selected >= list.size)
         return hg_fail(err, HANGAR_E_ENGINE, "llama.cpp chooses no token");
@@ -147,6 +147,41 @@ static hangar_code choose(run *r, int64_t *out, hangar_err *err)
         return hg_fail(err, HANGAR_E_ENGINE, "no token is allowed here");
     *out = chosen->id;
     return HANGAR_OK;
+}
+
+/* Whether the grammar allows a token. */
+static bool is_allowed(run *r, int64_t id)
+{
+    llama_token_data one = {.id = (llama_token)id};
+    llama_token_data_array list = {.data = &one, .size = 1, .selected = -1};
+    llama_sampler_apply(r->grammar, &list);
+    return !(isinf(one.logit) && one.logit < 0);
+}
+
+/*
+ * What the samplers choose by the scores of a row; they do not count it yet. To ask a grammar of one token is cheap, of all tokens it is dear:
+ * so it is asked of all only when it does not allow the one that would be chosen without it.
+ */
+static hangar_code choose(run *r, int64_t *out, hangar_err *err)
+{
+    const float *scores = llama_get_logits_ith(r->l->ctx, r->row);
+    if (!scores) return hg_fail(err, HANGAR_E_ENGINE, "llama.cpp gives no scores");
+    hangar_code code = pick(r, scores, false, out, err);
+    if (code != HANGAR_OK || !r->grammar) return code;
+    hg_llama_guard(r->l->fd, true);
+    if (!is_allowed(r, *out)) code = pick(r, scores, true, out, err);
+    hg_llama_guard(r->l->fd, false);
+    return code;
+}
+
+/* A token stands: samplers and grammar go on from it. */
+static void accept(run *r, int64_t id)
+{
+    llama_sampler_accept(r->sampler, (llama_token)id);
+    if (!r->grammar) return;
+    hg_llama_guard(r->l->fd, true);
+    llama_sampler_accept(r->grammar, (llama_token)id);
+    hg_llama_guard(r->l->fd, false);
 }
 
 /* How likely a token is that was chosen by the scores of the row. */
@@ -189,8 +224,7 @@ static hangar_code ask(run *r, size_t at, bool *out_changed, hangar_err *err)
     if (code == HANGAR_OK && r->prompt.count + r->begun.ids.count >= r->l->n_ctx)
         code = hg_fail(err, HANGAR_E_LIMIT, "the prompt and what is begun do not fit the context of %u",
                        r->l->n_ctx);
-    if (code == HANGAR_OK && at < r->begun.ids.count)
-        llama_sampler_accept(r->sampler, (llama_token)r->begun.ids.ids[at]);
+    if (code == HANGAR_OK && at < r->begun.ids.count) accept(r, r->begun.ids.ids[at]);
     return code;
 }
 
@@ -227,7 +261,7 @@ static hangar_code read_begun(run *r, hangar_err *err)
 {
     const hg_ids64 *ids = &r->begun.ids;
     if (r->call.temperature <= 0) return read_asking(r, err);
-    for (size_t i = 0; i < ids->count; i++) llama_sampler_accept(r->sampler, (llama_token)ids->ids[i]);
+    for (size_t i = 0; i < ids->count; i++) accept(r, ids->ids[i]);
     return read_batches(r, ids->ids, ids->count, r->prompt.count, r->prompt.count + ids->count, err);
 }
 
@@ -241,7 +275,7 @@ static hangar_code next_token(run *r, int64_t *out, hangar_err *err)
     *out = r->begun.last;
     if (!beyond) code = choose(r, out, err);
     if (code == HANGAR_OK) code = note(r, *out, err);
-    if (code == HANGAR_OK) llama_sampler_accept(r->sampler, (llama_token)*out);
+    if (code == HANGAR_OK) accept(r, *out);
     return code == HANGAR_OK ? hg_ids64_add(&r->made, *out, err) : code;
 }
 
@@ -343,6 +377,7 @@ static hangar_code prepare(run *r, const hg_jval *doc, hangar_err *err)
     if (code == HANGAR_OK) code = hg_llama_prompt(l, &r->call, &r->prompt, err);
     if (code == HANGAR_OK) code = hg_begun_init(&r->begun, &r->reader, r->call.begun, err);
     if (code == HANGAR_OK) code = hg_llama_sampler(l, &r->call, &r->sampler, err);
+    if (code == HANGAR_OK) code = hg_llama_grammar(l, &r->call, &r->grammar, err);
     r->list = hg_calloc((size_t)llama_vocab_n_tokens(l->vocab), sizeof *r->list);
     return code == HANGAR_OK && !r->list ? hg_fail_memory(err) : code;
 }
@@ -360,6 +395,7 @@ hangar_code hg_llama_generate(hg_llama *l, const hg_jval *doc, hg_jw **out_done,
     r.generate_seconds = hg_now() - read;
     if (code == HANGAR_OK && !(*out_done = done(&r))) code = hg_fail_memory(err);
     if (r.sampler) llama_sampler_free(r.sampler);
+    if (r.grammar) llama_sampler_free(r.grammar);
     hg_output_deinit(&r.answer);
     hg_begun_deinit(&r.begun);
     hg_ids64_deinit(&r.prompt);

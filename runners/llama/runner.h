@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/json.h"
+#include "engine/llama_ops.h"
 #include "format/conversation.h"
 #include "format/reader.h"
 
@@ -57,6 +58,12 @@ hangar_code hg_llama_prompt(const hg_llama *l, const hg_generate_call *call, hg_
 /* sample.c: the chain of samplers (free with llama_sampler_free). */
 hangar_code hg_llama_sampler(const hg_llama *l, const hg_generate_call *call, struct llama_sampler **out,
                              hangar_err *err);
+/* What the answer is held to, as a sampler of its own; *out NULL when that is nothing. No constraint is ever dropped in silence. */
+hangar_code hg_llama_grammar(const hg_llama *l, const hg_generate_call *call, struct llama_sampler **out,
+                             hangar_err *err);
+
+/* guard.c: from `on` to off, the runner ends by FAIL LIMIT on fd when HG_GRAMMAR_SECONDS pass. */
+void hg_llama_guard(int fd, bool on);
 
 /* schema.c: a JSON Schema as a GBNF grammar. UNSUPPORTED names a keyword that it cannot hold to: never a
  * looser grammar. */

@@ -15,29 +15,38 @@ static hangar_code chain_add(struct llama_sampler *chain, struct llama_sampler *
     return HANGAR_OK;
 }
 
-/* The constraint on the answer, if there is one: no constraint is ever dropped in silence. */
-static hangar_code add_grammar(const hg_llama *l, const hg_generate_call *call, struct llama_sampler *chain,
-                               hangar_err *err)
+/* The text of the grammar; empty when the answer is held to none. */
+static hangar_code grammar_text(const hg_llama *l, const hg_generate_call *call, hg_buf *out, hangar_err *err)
 {
     const char *schema = call->json ? "{\"type\":\"object\"}" : call->json_schema;
-    bool forced = call->tool_choice == HG_TOOLS_FORCED;
-    if (!call->grammar && !schema && !forced) return HANGAR_OK;
-    hg_buf text;
-    hg_buf_init(&text, GRAMMAR_MAX);
     hangar_code code = HANGAR_OK;
     if (schema) {
-        code = hg_schema_grammar(schema, &text, err);
-    } else if (forced) {
+        code = hg_schema_grammar(schema, out, err);
+    } else if (call->tool_choice == HG_TOOLS_FORCED) {
         bool list = hg_str_starts(hg_templates_call_mark(&l->templates), HG_STR("["));
-        code = hg_tools_grammar(call->tools, call->tool_name, list, &text, err);
-    } else {
-        code = hg_grammar_check(call->grammar, err);
-        hg_buf_puts(&text, call->grammar);
+        code = hg_tools_grammar(call->tools, call->tool_name, list, out, err);
+    } else if (call->grammar) {
+        hg_buf_puts(out, call->grammar);
     }
-    if (code == HANGAR_OK) code = hg_buf_check(&text, err);
-    if (code == HANGAR_OK)
-        code = chain_add(chain, llama_sampler_init_grammar(l->vocab, hg_buf_text(&text), "root"),
-                         "the grammar cannot be read: it must be GBNF with a rule named root", err);
+    if (code == HANGAR_OK) code = hg_buf_check(out, err);
+    return code == HANGAR_OK ? hg_grammar_check(hg_buf_text(out), err) : code;
+}
+
+hangar_code hg_llama_grammar(const hg_llama *l, const hg_generate_call *call, struct llama_sampler **out,
+                             hangar_err *err)
+{
+    hg_buf text;
+    *out = NULL;
+    hg_buf_init(&text, GRAMMAR_MAX);
+    hangar_code code = grammar_text(l, call, &text, err);
+    if (code == HANGAR_OK && (text.len > 0 || call->grammar)) {
+        hg_llama_guard(l->fd, true);
+        *out = llama_sampler_init_grammar(l->vocab, hg_buf_text(&text), "root");
+        hg_llama_guard(l->fd, false);
+        if (!*out)
+            code = hg_fail(err, HANGAR_E_USAGE,
+                           "the grammar cannot be read: it must be GBNF with a rule named root");
+    }
     hg_buf_deinit(&text);
     return code;
 }
@@ -48,9 +57,8 @@ hangar_code hg_llama_sampler(const hg_llama *l, const hg_generate_call *call, st
     struct llama_sampler *chain = llama_sampler_chain_init(llama_sampler_chain_default_params());
     if (!chain) return hg_fail_memory(err);
     static const char no_room[] = "the engine refuses a sampler";
-    hangar_code code = add_grammar(l, call, chain, err);
-    if (code == HANGAR_OK &&
-        (call->repeat_penalty != 1 || call->presence_penalty != 0 || call->frequency_penalty != 0))
+    hangar_code code = HANGAR_OK;
+    if (call->repeat_penalty != 1 || call->presence_penalty != 0 || call->frequency_penalty != 0)
         code = chain_add(chain,
                          llama_sampler_init_penalties(llama_vocab_n_tokens(l->vocab),
                                                       HG_GENERATE_PENALTY_WINDOW, (float)call->repeat_penalty,

@@ -15,10 +15,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEPTH_MAX  32   /* nesting of schemas         */
-#define RULES_MAX  4096 /* rules of one grammar       */
-#define REPEAT_MAX 2000 /* minItems, maxLength, ...: as the engine has it */
-#define GROUPS_MAX 64   /* groups inside one another, of a caller's grammar */
+#define DEPTH_MAX   32     /* nesting of schemas         */
+#define RULES_MAX   4096   /* rules of one grammar       */
+#define REPEAT_MAX  2000   /* minItems, maxLength, ...: as the engine has it */
+#define GROUPS_MAX  64     /* groups inside one another, of a caller's grammar */
+#define LINES_MAX   16384  /* rules of a grammar as text */
+#define REPEATS_MAX 100000 /* of all its repetitions together: the engine makes a rule for each */
 
 /* A grammar in the making. */
 typedef struct maker {
@@ -435,9 +437,24 @@ hangar_code hg_tools_grammar(const hg_jval *tools, const char *name, bool list, 
     return code;
 }
 
+/* How often "{m,n}" repeats at most, as far as it says so; 0 when that is no repetition. */
+static uint64_t repeats_of(const char *brace)
+{
+    uint64_t most = 0;
+    for (const char *p = brace + 1; *p && *p != '}'; p++) {
+        uint64_t n = 0;
+        if (*p != ',' && *p != ' ' && (*p < '0' || *p > '9')) return 0;
+        for (; *p >= '0' && *p <= '9' && n <= REPEATS_MAX; p++) n = n * 10 + (uint64_t)(*p - '0');
+        if (n > most) most = n;
+        if (!*p || *p == '}') break;
+    }
+    return most;
+}
+
 hangar_code hg_grammar_check(const char *grammar, hangar_err *err)
 {
     unsigned depth = 0, rules = 0;
+    uint64_t repeats = 0;
     char inside = '\0'; /* the sign that ends a literal, a class or a comment */
     for (const char *p = grammar; *p; p++) {
         if (inside) {
@@ -446,14 +463,21 @@ hangar_code hg_grammar_check(const char *grammar, hangar_err *err)
         } else if (*p == '"' || *p == '[' || *p == '#') {
             inside = *p == '"' ? '"' : *p == '[' ? ']' : '\n';
         } else if (*p == '(') {
-            if (++depth > GROUPS_MAX)
-                return hg_fail(err, HANGAR_E_LIMIT, "the grammar has groups nested deeper than %d",
-                               GROUPS_MAX);
+            depth++;
         } else if (*p == ')') {
             depth -= depth > 0;
-        } else if (strncmp(p, "::=", 3) == 0 && ++rules > RULES_MAX) {
-            return hg_fail(err, HANGAR_E_LIMIT, "the grammar has more than %d rules", RULES_MAX);
+        } else if (*p == '{') {
+            repeats += repeats_of(p);
+        } else if (strncmp(p, "::=", 3) == 0) {
+            rules++;
         }
+        if (depth > GROUPS_MAX)
+            return hg_fail(err, HANGAR_E_LIMIT, "the grammar has groups nested deeper than %d", GROUPS_MAX);
+        if (rules > LINES_MAX)
+            return hg_fail(err, HANGAR_E_LIMIT, "the grammar has more than %d rules", LINES_MAX);
+        if (repeats > REPEATS_MAX)
+            return hg_fail(err, HANGAR_E_LIMIT, "the grammar repeats things more than %d times in all",
+                           REPEATS_MAX);
     }
     return HANGAR_OK;
 }

@@ -21,7 +21,8 @@
  *        "tool_choice":"auto" | "none" (the model is told of none) | "required" | {"name"}. "auto" is UNSUPPORTED where the template has
  *        no place for tools. The latter two hold the answer to a grammar made of the tools' parameters, whatever the template: one call
  *        and nothing else. What a grammar cannot say of single values (pattern, minimum, ...) is passed over unless the tool is strict;
- *        then, and in "json_schema", it is UNSUPPORTED by name. A grammar that cannot be made or read is an error, never no grammar.
+ *        then, and in "json_schema", it is UNSUPPORTED by name. A grammar that cannot be made or read, or is too large, is an error,
+ *        never no grammar; one that keeps the engine busy for HG_GRAMMAR_SECONDS at once is LIMIT, and the runner ends.
  *
  *        The begun text stands behind the prompt with its generation prompt, as it is and without control tokens, and the answer goes
  *        on from it: only what follows comes as PIECEs. A stop string that begins in it and ends behind it is met. At temperature 0 what
@@ -45,5 +46,8 @@
  */
 #ifndef HG_ENGINE_LLAMA_OPS_H
 #define HG_ENGINE_LLAMA_OPS_H
+
+#define HG_GRAMMAR_SECONDS \
+    10 /* that the engine may be busy with a grammar at once: then FAIL LIMIT, and the runner ends */
 
 #endif
