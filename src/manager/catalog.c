@@ -38,6 +38,7 @@ void hg_declared_free(hg_declared *d)
     free(e->model);
     free(e->key_env);
     hg_json_free(e->extra);
+    hg_stamp_deinit(&d->stamp);
     free(d);
 }
 
@@ -189,15 +190,24 @@ static const char *file_of(const hg_snapshot *snap, const char *file)
     return found;
 }
 
+/* One that was found before by this very name, and was not touched since: what every question to a model asks for, at the price of two looks. */
+static hg_declared *still_there(const hg_catalog *c, const char *name)
+{
+    for (size_t i = 0; i < c->found.len; i++)
+        if (hg_streq(c->found.items[i]->e.ref, name))
+            return hg_stamp_holds(&c->found.items[i]->stamp) ? c->found.items[i] : NULL;
+    return NULL;
+}
+
 /* The entry of a REF, one for each REF. */
-static hangar_code entry_of(hg_catalog *c, const hg_ref *ref, const hg_entry **out, hangar_err *err)
+static hangar_code entry_of(hg_catalog *c, const hg_ref *ref, hg_declared **out, hangar_err *err)
 {
     char text[sizeof ref->repo + sizeof ref->revision + sizeof ref->file + 4];
     snprintf(text, sizeof text, "%s%s%s%s%s", ref->repo, hg_streq(ref->revision, "main") ? "" : "@",
              hg_streq(ref->revision, "main") ? "" : ref->revision, ref->file[0] ? ":" : "", ref->file);
     for (size_t i = 0; i < c->found.len; i++) {
         if (!hg_streq(c->found.items[i]->e.ref, text)) continue;
-        *out = &c->found.items[i]->e;
+        *out = c->found.items[i];
         return HANGAR_OK;
     }
     if (c->found.len == HG_FOUND_MAX)
@@ -205,23 +215,26 @@ static hangar_code entry_of(hg_catalog *c, const hg_ref *ref, const hg_entry **o
     hg_declared *d = hg_declared_new(text);
     hangar_code code = d ? hg_put_text(&d->e.ref, text, err) : hg_fail_memory(err);
     if (code == HANGAR_OK && !hg_declared_add(&c->found, d)) code = hg_fail_memory(err);
-    if (code == HANGAR_OK) *out = &d->e;
+    if (code == HANGAR_OK) *out = d;
     else hg_declared_free(d);
     return code;
 }
 
 /* Looks a REF up; a file that is named by its tag gets its path. */
-static hangar_code look_up(hg_catalog *c, hg_ref *ref, hangar_err *err)
+static hangar_code look_up(hg_catalog *c, hg_ref *ref, hg_declared **out, hangar_err *err)
 {
     HG_AUTO(hg_snapshot_auto_free) hg_snapshot *snap = NULL;
     hangar_code code = hg_snapshot_open(c->store, ref, &snap, err);
-    if (code != HANGAR_OK || !ref->file[0]) return code;
-    const char *file = file_of(snap, ref->file);
+    if (code != HANGAR_OK) return code;
+    const char *file = ref->file[0] ? file_of(snap, ref->file) : "";
     if (!file)
         return hg_fail(err, HANGAR_E_NOT_FOUND, "%s@%s has no file %s in the store", ref->repo, ref->revision,
                        ref->file);
-    if (file != ref->file) snprintf(ref->file, sizeof ref->file, "%s", file);
-    return HANGAR_OK;
+    if (file[0] && file != ref->file) snprintf(ref->file, sizeof ref->file, "%s", file);
+    code = entry_of(c, ref, out, err);
+    /* Without a stamp it is looked up anew the next time. */
+    if (code == HANGAR_OK) (void)!hg_stamp_take(c->store, snap, &(*out)->stamp, NULL);
+    return code;
 }
 
 static hangar_code find(hg_catalog *c, const char *name, bool missing, const hg_entry **out, hangar_err *err)
@@ -230,7 +243,8 @@ static hangar_code find(hg_catalog *c, const char *name, bool missing, const hg_
     hangar_err why = {0};
     hg_ref ref;
     *out = NULL;
-    const hg_declared *d = hg_catalog_named(c, name);
+    hg_declared *d = hg_catalog_named(c, name);
+    if (!d) d = still_there(c, name);
     if (d) {
         *out = &d->e;
         return HANGAR_OK;
@@ -240,9 +254,12 @@ static hangar_code find(hg_catalog *c, const char *name, bool missing, const hg_
     for (size_t i = 0; i < HG_LEN(hubs); i++)
         if (strncasecmp(plain, hubs[i], strlen(hubs[i])) == 0) plain += strlen(hubs[i]);
     if (hg_ref_parse(plain, &ref, NULL) != HANGAR_OK) return no_model(c, name, err);
-    hangar_code code = look_up(c, &ref, &why);
-    if (code == HANGAR_E_NOT_FOUND && missing && strchr(ref.repo, '/')) code = HANGAR_OK;
-    if (code == HANGAR_OK) return entry_of(c, &ref, out, err);
+    hangar_code code = look_up(c, &ref, &d, &why);
+    if (code == HANGAR_E_NOT_FOUND && missing && strchr(ref.repo, '/')) code = entry_of(c, &ref, &d, &why);
+    if (code == HANGAR_OK) {
+        *out = &d->e;
+        return code;
+    }
     if (code == HANGAR_E_NOT_FOUND && !strchr(ref.repo, '/')) return no_model(c, name, err);
     if (err) *err = why;
     return code;

@@ -10,6 +10,7 @@ typedef struct hg_declared {
     hg_entry e;       /* first, so that a pointer to it is one to the whole */
     const char *file; /* of the settings or a models.json, borrowed; NULL = shipped or found in the store */
     bool yaml;        /* in the settings: there are lines */
+    hg_stamp stamp;   /* of one found in the store, when it was looked up last */
 } hg_declared;
 
 typedef struct hg_declared_list {

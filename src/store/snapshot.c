@@ -4,6 +4,7 @@
 #include "store/internal.h"
 
 #include <stdlib.h>
+#include <sys/stat.h>
 
 static int oid_order(const void *a, const void *b)
 {
@@ -96,4 +97,53 @@ const hg_snapshot_file *hg_snapshot_file_get(const hg_snapshot *snap, const char
 {
     if (!path || snap->count == 0) return NULL;
     return bsearch(path, snap->files, snap->count, sizeof *snap->files, find_order);
+}
+
+/* ---- stamps ---- */
+
+/* One look; false when nothing is there. */
+static bool look(const char *path, hg_stamp *st, size_t i)
+{
+    struct stat now;
+    if (stat(path, &now) != 0) return false;
+    st->seen[i].device = (uint64_t)now.st_dev;
+    st->seen[i].inode = (uint64_t)now.st_ino;
+    st->seen[i].seconds = now.st_mtim.tv_sec;
+    st->seen[i].nanoseconds = now.st_mtim.tv_nsec;
+    return true;
+}
+
+hangar_code hg_stamp_take(const hg_store *s, const hg_snapshot *snap, hg_stamp *out, hangar_err *err)
+{
+    hg_stamp_deinit(out);
+    bool plain = !hg_commit_is(hg_str_of(snap->ref.revision));
+    out->paths[0] = plain ? hg_revision_path(s, snap->ref.repo, snap->ref.revision) : NULL;
+    out->paths[1] = hg_strdup(snap->dir);
+    hangar_code code = HANGAR_OK;
+    if ((plain && !out->paths[0]) || !out->paths[1]) code = hg_fail_memory(err);
+    else if ((plain && !look(out->paths[0], out, 0)) || !look(out->paths[1], out, 1))
+        code = hg_fail(err, HANGAR_E_NOT_FOUND, "%s was removed meanwhile", snap->ref.repo);
+    if (code != HANGAR_OK) hg_stamp_deinit(out);
+    return code;
+}
+
+bool hg_stamp_holds(const hg_stamp *stamp)
+{
+    hg_stamp now = {0};
+    if (!stamp->paths[1]) return false;
+    for (size_t i = 0; i < 2; i++) {
+        if (stamp->paths[i] && !look(stamp->paths[i], &now, i)) return false;
+        if (stamp->seen[i].device != now.seen[i].device || stamp->seen[i].inode != now.seen[i].inode ||
+            stamp->seen[i].seconds != now.seen[i].seconds ||
+            stamp->seen[i].nanoseconds != now.seen[i].nanoseconds)
+            return false;
+    }
+    return true;
+}
+
+void hg_stamp_deinit(hg_stamp *stamp)
+{
+    free(stamp->paths[0]);
+    free(stamp->paths[1]);
+    *stamp = (hg_stamp){0};
 }

@@ -65,6 +65,21 @@ typedef struct hg_snapshot {
 hangar_code hg_snapshot_open(hg_store *s, const hg_ref *ref, hg_snapshot **out, hangar_err *err);
 void hg_snapshot_free(hg_snapshot *snap);
 void hg_snapshot_auto_free(hg_snapshot **snap);
+/*
+ * How the reference and the folder of a snapshot were, so that two looks tell whether it is still the one that was opened. A blob that goes away alone, or a
+ * file in a folder below, is not seen. Zero-initialise; one that was never taken does not hold.
+ */
+typedef struct hg_stamp {
+    char *paths[2]; /* the reference (NULL: the revision is a commit), the folder */
+    struct {
+        uint64_t device, inode;
+        int64_t seconds, nanoseconds;
+    } seen[2];
+} hg_stamp;
+/* NOT_FOUND when it is gone already. Replaces what was taken before. */
+hangar_code hg_stamp_take(const hg_store *s, const hg_snapshot *snap, hg_stamp *out, hangar_err *err);
+bool hg_stamp_holds(const hg_stamp *stamp);
+void hg_stamp_deinit(hg_stamp *stamp);
 /* NULL when the repository has no such file there. */
 const hg_snapshot_file *hg_snapshot_file_get(const hg_snapshot *snap, const char *path);
 /* The absolute path of a file of it (dir + path, through its link); the caller's. */

@@ -2,6 +2,8 @@
 /* Reading: what other tools left is found as it lies, the listing, and an index that may be stale, damaged or gone. */
 #include "kit.h"
 
+#include "base/clock.h"
+
 #include <time.h>
 
 #define R   "org/name"
@@ -49,6 +51,49 @@ static void test_snapshot(void **state)
     hg_snapshot_free(snap);
     ref = kit_ref(R "@" C2);
     assert_int_equal(hg_snapshot_open(s, &ref, &snap, NULL), HANGAR_E_NOT_FOUND);
+    hg_store_close(s);
+}
+
+/* A stamp holds until the reference or the folder is touched. */
+static void test_stamp(void **state)
+{
+    (void)state;
+    hg_snapshot *snap = NULL;
+    hg_store *s = kit_fresh();
+    hg_stamp stamp = {0};
+    assert_false(hg_stamp_holds(&stamp));
+    ok(hg_store_prepare(s, R, e_));
+    kit_file(s, R, C1, "a.txt", "one");
+    kit_file(s, R, C2, "a.txt", "two");
+    ok(hg_revision_write(s, R, "main", C1, e_));
+    const char *const refs[] = {R, R "@" C1};
+    for (size_t i = 0; i < 2; i++) {
+        hg_ref ref = kit_ref(refs[i]);
+        ok(hg_snapshot_open(s, &ref, &snap, e_));
+        ok(hg_stamp_take(s, snap, &stamp, e_));
+        assert_true(hg_stamp_holds(&stamp));
+        if (i == 0) { /* another commit */
+            hg_sleep(0.02);
+            ok(hg_revision_write(s, R, "main", C2, e_));
+            assert_false(hg_stamp_holds(&stamp));
+            ok(hg_revision_write(s, R, "main", C1, e_));
+            ok(hg_stamp_take(s, snap, &stamp, e_));
+        }
+        hg_sleep(0.02);
+        kit_put(DIR "/snapshots/" C1 "/new.txt", "x"); /* one file more */
+        assert_false(hg_stamp_holds(&stamp));
+        ok(hg_stamp_take(s, snap, &stamp, e_));
+        assert_int_equal(unlink(at(DIR "/snapshots/" C1 "/new.txt")), 0);
+        hg_snapshot_free(snap);
+    }
+    hg_ref ref = kit_ref(R "@" C1);
+    ok(hg_snapshot_open(s, &ref, &snap, e_));
+    ok(hg_stamp_take(s, snap, &stamp, e_));
+    ok(hg_rm_tree(at(DIR), e_));
+    assert_false(hg_stamp_holds(&stamp));
+    assert_int_equal(hg_stamp_take(s, snap, &stamp, NULL), HANGAR_E_NOT_FOUND);
+    hg_snapshot_free(snap);
+    hg_stamp_deinit(&stamp);
     hg_store_close(s);
 }
 
@@ -238,11 +283,9 @@ static void test_index_gone_or_damaged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_snapshot),
-        cmocka_unit_test(test_odd_refs),
-        cmocka_unit_test(test_list),
-        cmocka_unit_test(test_list_stale),
-        cmocka_unit_test(test_index_gone_or_damaged),
+        cmocka_unit_test(test_snapshot),   cmocka_unit_test(test_stamp),
+        cmocka_unit_test(test_odd_refs),   cmocka_unit_test(test_list),
+        cmocka_unit_test(test_list_stale), cmocka_unit_test(test_index_gone_or_damaged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
