@@ -9,8 +9,14 @@
 #include "base/mem.h"
 #include "provider/web.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
 #define POLL_MS         100
 #define CONNECT_SECONDS 10
+#define SOCKET_PATH_MAX 107
 
 typedef struct call {
     const hg_http_request *request;
@@ -21,6 +27,7 @@ typedef struct call {
     CURLM *multi;
     struct curl_slist *headers;
     hg_web_head head;
+    int folder;     /* that a long socket path leads through; -1 = none */
     bool enough;    /* fn wants no more */
     double last;    /* when a byte came */
     hangar_err why; /* why a callback broke it off */
@@ -62,6 +69,29 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *ctx)
         return 0;
     }
     return c->enough ? 0 : len;
+}
+
+/* The unix socket's path for libcurl, which takes no longer ones than the system: a long one is named by way of its folder. */
+static hangar_code set_socket(call *c, hangar_err *err)
+{
+    const char *path = c->request->socket, *name = strrchr(path, '/');
+    char way[SOCKET_PATH_MAX + 1];
+    if (strlen(path) > SOCKET_PATH_MAX && name) {
+        HG_AUTO(hg_auto_free) char *folder = hg_strndup(path, (size_t)(name - path) + 1);
+        if (!folder) return hg_fail_memory(err);
+        c->folder = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (c->folder < 0) {
+            int sys = errno;
+            hg_fail_errno(err, sys, "%s", folder);
+            return hg_fail(err, HANGAR_E_NETWORK, "%s", err ? err->msg : "");
+        }
+        int len = snprintf(way, sizeof way, "/proc/self/fd/%d%s", c->folder, name);
+        if (len < 0 || (size_t)len >= sizeof way)
+            return hg_fail(err, HANGAR_E_USAGE, "%s: too long a name for a socket", name + 1);
+        path = way;
+    }
+    return curl_easy_setopt(c->easy, CURLOPT_UNIX_SOCKET_PATH, path) == CURLE_OK ? HANGAR_OK
+                                                                                 : hg_fail_memory(err);
 }
 
 static hangar_code make_headers(call *c, hangar_err *err)
@@ -107,8 +137,7 @@ static hangar_code prepare(call *c, hangar_err *err)
     if (!c->easy || !c->multi || !hg_web_options(c->easy, local || over_socket, c->detail) ||
         !set_method(c) || curl_easy_setopt(c->easy, CURLOPT_URL, q->url) != CURLE_OK)
         return hg_fail_memory(err);
-    if (over_socket && curl_easy_setopt(c->easy, CURLOPT_UNIX_SOCKET_PATH, q->socket) != CURLE_OK)
-        return hg_fail_memory(err);
+    if (over_socket && (code = set_socket(c, err)) != HANGAR_OK) return code;
     double connect = q->connect_timeout > 0 ? q->connect_timeout : CONNECT_SECONDS;
     curl_easy_setopt(c->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)(connect * 1000));
     curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, c->headers);
@@ -178,6 +207,7 @@ hangar_code hg_http_call(const hg_http_request *request, hg_http_fn *fn, void *c
     hg_buf_init(&out->body, request->max_body ? request->max_body : HG_HTTP_BODY_MAX);
     call *c = hg_calloc(1, sizeof *c);
     if (!c) return hg_fail_memory(err);
+    c->folder = -1;
     c->request = request;
     c->reply = out;
     c->fn = fn;
@@ -187,6 +217,7 @@ hangar_code hg_http_call(const hg_http_request *request, hg_http_fn *fn, void *c
     if (code == HANGAR_OK) code = perform(c, job, err);
     if (c->easy) curl_easy_cleanup(c->easy);
     if (c->multi) curl_multi_cleanup(c->multi);
+    if (c->folder >= 0) close(c->folder);
     hg_web_wipe(c->headers);
     free(c);
     return code;

@@ -6,6 +6,8 @@
 #include "base/mem.h"
 #include "server.h"
 
+#include <sys/stat.h>
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -104,6 +106,30 @@ static void test_unix_socket_in_pieces(void **state)
     assert_string_equal(hg_buf_text(&r.body), "no such thing");
     hg_http_reply_deinit(&r);
     hg_buf_deinit(&p.all);
+    server_stop(&s);
+}
+
+/* A path that is longer than the system's own addresses may be. */
+static void test_long_path(void **state)
+{
+    (void)state;
+    static const char *const answers[] = {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", NULL};
+    char folder[121], path[160];
+    memset(folder, 'd', 120);
+    folder[120] = '\0';
+    assert_int_equal(mkdir(folder, 0700), 0);
+    assert_int_equal(chdir(folder), 0);
+    server s;
+    server_start(&s, "here.sock", answers);
+    assert_int_equal(chdir(".."), 0);
+    snprintf(path, sizeof path, "%s/here.sock", folder);
+    hg_http_request q = {.url = "http://a-name-that-nobody-resolves.invalid/x", .socket = path};
+    hg_http_reply r;
+    hangar_err err = {0};
+    if (hg_http_call(&q, NULL, NULL, NULL, &r, &err) != HANGAR_OK) fail_msg("%s", err.msg);
+    assert_string_equal(hg_buf_text(&r.body), "{}");
+    assert_true(r.connected);
+    hg_http_reply_deinit(&r);
     server_stop(&s);
 }
 
@@ -212,8 +238,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_get_and_post), cmocka_unit_test(test_unix_socket_in_pieces),
-        cmocka_unit_test(test_nobody_there), cmocka_unit_test(test_times),
-        cmocka_unit_test(test_limits),       cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_long_path),    cmocka_unit_test(test_nobody_there),
+        cmocka_unit_test(test_times),        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_addresses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
