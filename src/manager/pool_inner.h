@@ -15,21 +15,16 @@
 
 #include <pthread.h>
 
-#define HG_POOL_WATCHES 8
-#define HG_POOL_MEASURE \
-    1.0 /* seconds between two looks at a runner's memory                                  */
-#define HG_POOL_PATIENCE \
-    2.0 /* a turn waits so long for a restart, then it is refused                             */
+#define HG_POOL_WATCHES  8
+#define HG_POOL_MEASURE  1.0 /* seconds between two looks at a runner's memory */
+#define HG_POOL_LIMITED  0.1 /* the same of one that has a limit */
+#define HG_POOL_PATIENCE 2.0 /* a turn waits so long for a restart, then it is refused */
 #define HG_POOL_YIELD \
     5.0 /* seconds that a load waits for memory until busy models have to leave between turns */
-#define HG_POOL_BACKOFF \
-    60.0 /* seconds between two tries at most                                                  */
-#define HG_POOL_FORGET \
-    600.0 /* seconds that a failure nobody asks about is shown                                  */
-#define HG_POOL_HALF \
-    600.0 /* seconds in which a use loses half of its weight                                    */
-#define HG_POOL_RETRY \
-    0.2 /* seconds until work that found no memory or thread is tried again                   */
+#define HG_POOL_BACKOFF 60.0  /* seconds between two tries at most */
+#define HG_POOL_FORGET  600.0 /* seconds that a failure nobody asks about is shown */
+#define HG_POOL_HALF    600.0 /* seconds in which a use loses half of its weight */
+#define HG_POOL_RETRY   0.2   /* seconds until work that found no memory or thread is tried again */
 
 /* One request in line, or at work. */
 struct hg_turn {

@@ -32,7 +32,7 @@ static uint64_t resident(pid_t pid)
 void hg_slot_measure(hg_slot *s)
 {
     char limit[16], has[16];
-    s->measure_at = hg_now() + HG_POOL_MEASURE;
+    s->measure_at = hg_now() + (s->entry->memory_limit ? HG_POOL_LIMITED : HG_POOL_MEASURE);
     uint64_t bytes = resident(s->pid);
     if (bytes == 0 || s->kill_why) return;
     if (s->state != HG_SLOT_LOADING || bytes > s->memory) s->memory = bytes;

@@ -52,13 +52,13 @@ static void fake_load(const hg_jval *doc)
     send_text(HG_WIRE_READY, "{\"description\":\"fake\"}");
 }
 
-/* Takes memory until it is killed. */
+/* Takes memory, 800 MiB at most, and waits to be killed. */
 static void fake_grow(void)
 {
     static char *volatile kept; /* so that nobody finds the memory unused */
-    for (;;) {
-        kept = malloc(8 * HG_MIB);
-        if (kept) memset(kept, 1, 8 * HG_MIB);
+    for (unsigned i = 0;; i++) {
+        if (i < 100) kept = malloc(8 * HG_MIB);
+        if (i < 100 && kept) memset(kept, 1, 8 * HG_MIB);
         send_text(HG_WIRE_TICK, "{\"done\":0,\"total\":0}");
         hg_sleep(0.002);
     }
@@ -696,6 +696,33 @@ static void test_failed_loads(void **state)
     UNTIL(!is_there(&none));
 }
 
+/* By hand and for good what is missing is fetched: here there is no network, and that is said. */
+static void test_missing(void **state)
+{
+    (void)state;
+    static guest g, u;
+    hg_entry none, lost;
+    set_entry(&none, "fake/nowhere");
+    set_entry(&lost, "fake/lost");
+    g = (guest){0};
+    assert_int_equal(hg_pool_load(w.pool, &none, false, NAN, on_told, &g, NULL), HANGAR_OK);
+    UNTIL(g.told);
+    assert_int_equal(g.code, HANGAR_E_OFFLINE);
+    EXPECT_WORDS(g.err.msg, "HF_HUB_OFFLINE");
+    UNTIL(!is_there(&none));
+    w.h->settings->serve_restart_limit = 2;
+    w.h->settings->serve_restart_backoff = 0.01;
+    g = (guest){0};
+    assert_int_equal(hg_pool_load(w.pool, &lost, true, NAN, on_told, &g, NULL), HANGAR_OK);
+    UNTIL(info_of(&lost).restarts >= 4); /* one that is wanted is tried on: the network may come back */
+    assert_true(g.told);
+    assert_true(hg_metric_get(HG_M_RUNNER_FAILURES, (const char *const[]){"fake/lost", "load"}) >= 4);
+    UNTIL(in_state(&lost, HG_SLOT_FAILED));
+    u = (guest){0};
+    assert_int_equal(hg_pool_unload(w.pool, &lost, false, on_told, &u, NULL), HANGAR_OK);
+    UNTIL(u.told && !is_there(&lost));
+}
+
 static void test_stopped_runner(void **state)
 {
     (void)state;
@@ -1098,6 +1125,7 @@ int main(int argc, char **argv)
         TEST(test_wanted_comes_back),
         TEST(test_quarantine),
         TEST(test_failed_loads),
+        TEST(test_missing),
         TEST(test_stopped_runner),
         TEST(test_memory_limit),
         TEST(test_unload),
