@@ -30,7 +30,7 @@ struct hg_form {
     char line[2];   /* of LINE */
     size_t line_len;
     hg_buf head;     /* of the present part */
-    hg_buf text;     /* of the present field */
+    hg_buf text;     /* of the present field, or of the file what is not written yet */
     char *name;      /* of the present part */
     char *part_file; /* its filename; NULL: it is a field */
     unsigned parts;
@@ -231,21 +231,31 @@ static hangar_code begin_part(hg_form *f, hangar_err *err)
 
 /* ---- data ---- */
 
+/* What is gathered of the file goes to it. */
+static hangar_code flush_file(hg_form *f, hangar_err *err)
+{
+    hangar_code code = hg_write_all(f->file, hg_buf_text(&f->text), f->text.len, err);
+    hg_buf_reset(&f->text);
+    return code;
+}
+
+/* Bytes of the present part. Those of a file are gathered, since what looks like a boundary comes in pieces of a byte. */
 static hangar_code put_data(hg_form *f, const char *bytes, size_t len, hangar_err *err)
 {
-    if (len == 0) return HANGAR_OK;
-    if (!f->part_file) {
-        hg_buf_add(&f->text, bytes, len);
-        if (hg_buf_check(&f->text, NULL) == HANGAR_E_LIMIT)
-            return hg_fail(err, HANGAR_E_LIMIT, "the field %s is longer than %zu bytes", f->name,
-                           HG_FORM_FIELD);
-        return hg_buf_check(&f->text, err);
+    hangar_code code = HANGAR_OK;
+    if (f->part_file) {
+        f->file_len += len;
+        if (f->file_len > f->file_max)
+            return hg_fail(err, HANGAR_E_LIMIT, "the file is longer than %llu bytes",
+                           (unsigned long long)f->file_max);
+        if (f->text.len + len > HG_FORM_FIELD) code = flush_file(f, err);
+        if (code == HANGAR_OK && len > HG_FORM_FIELD) return hg_write_all(f->file, bytes, len, err);
     }
-    f->file_len += len;
-    if (f->file_len > f->file_max)
-        return hg_fail(err, HANGAR_E_LIMIT, "the file is longer than %llu bytes",
-                       (unsigned long long)f->file_max);
-    return hg_write_all(f->file, bytes, len, err);
+    if (code != HANGAR_OK) return code;
+    hg_buf_add(&f->text, bytes, len);
+    if (hg_buf_check(&f->text, NULL) == HANGAR_E_LIMIT)
+        return hg_fail(err, HANGAR_E_LIMIT, "the field %s is longer than %zu bytes", f->name, HG_FORM_FIELD);
+    return hg_buf_check(&f->text, err);
 }
 
 /* A name that may come again, as lists do. */
@@ -277,7 +287,7 @@ static hangar_code end_field(hg_form *f, hangar_err *err)
 
 static hangar_code end_part(hg_form *f, hangar_err *err)
 {
-    hangar_code code = f->part_file ? HANGAR_OK : end_field(f, err);
+    hangar_code code = f->part_file ? flush_file(f, err) : end_field(f, err);
     free(f->name);
     free(f->part_file);
     f->name = f->part_file = NULL;

@@ -3,7 +3,8 @@
 #include "api/http_inner.h"
 #include "base/mem.h"
 
-#define JSON_DEPTH 64
+#define JSON_DEPTH   64
+#define INLINE_BYTES (64 * HG_KIB) /* of JSON that are parsed at once; more takes too long for the loop */
 
 /* ---- fields ---- */
 
@@ -175,37 +176,93 @@ void hg_body_add(hg_req *r, const char *bytes, size_t len)
     }
 }
 
-static bool end_json(hg_req *r)
+/* The body as JSON is there, or why it is none: the rest of the checks. */
+static bool take_json(hg_req *r, hg_json *doc, hangar_code code, hangar_err *err)
 {
-    hangar_err err = {0};
-    const hg_json_limits limits = {.bytes = r->s->o.max_body, .depth = JSON_DEPTH, .unique_keys = true};
-    hangar_code code = HANGAR_OK;
-    if (r->body.len > 0) code = hg_json_parse(hg_buf_view(&r->body), &limits, &r->json, &err);
+    r->json = doc;
     if (code == HANGAR_OK && r->json && !hg_json_is_object(hg_json_root(r->json)))
-        code = hg_fail(&err, HANGAR_E_USAGE, "the body must be a JSON object");
+        code = hg_fail(err, HANGAR_E_USAGE, "the body must be a JSON object");
     if (code == HANGAR_OK && r->ep->fields)
-        code = hg_fields_check(r->ep->fields, hg_json_root(r->json), r->dialect == HG_DIALECT_NATIVE, &err);
-    hg_buf_deinit(&r->body);
+        code = hg_fields_check(r->ep->fields, r->json ? hg_json_root(r->json) : NULL,
+                               r->dialect == HG_DIALECT_NATIVE, err);
     r->s->bodies -= r->counted;
     r->counted = 0;
     if (code == HANGAR_OK) return true;
-    if (code != HANGAR_E_NO_MEMORY) err.code = HANGAR_E_USAGE; /* what a client sends is its own fault */
-    hg_reply_error(r, &err, -1);
+    if (code != HANGAR_E_NO_MEMORY) err->code = HANGAR_E_USAGE; /* what a client sends is its own fault */
+    hg_reply_error(r, err, -1);
     return false;
 }
 
-bool hg_body_end(hg_req *r)
+/* A body that is parsed on a thread, as it would hold up the loop. */
+struct hg_parse {
+    hg_req *r; /* NULL: it is gone */
+    hg_buf text;
+    hg_json_limits limits;
+    hg_json *doc;
+    hangar_code code;
+    hangar_err err;
+};
+
+static void on_parse(void *ctx)
+{
+    hg_parse *p = ctx;
+    p->code = hg_json_parse(hg_buf_view(&p->text), &p->limits, &p->doc, &p->err);
+}
+
+static void on_parsed(void *ctx)
+{
+    hg_parse *p = ctx;
+    hg_req *r = p->r;
+    hg_buf_deinit(&p->text);
+    if (r) {
+        r->parsing = NULL;
+        if (take_json(r, p->doc, p->code, &p->err)) hg_req_call(r);
+    } else {
+        hg_json_free(p->doc);
+    }
+    free(p);
+}
+
+/* Gives the body away to be parsed; false when that is not possible. */
+static bool parse_aside(hg_req *r, const hg_json_limits *limits)
+{
+    hg_parse *p = hg_calloc(1, sizeof *p);
+    if (!p) return false;
+    *p = (hg_parse){.r = r, .text = r->body, .limits = *limits};
+    if (hg_loop_work(r->s->host->loop, on_parse, on_parsed, p, NULL) != HANGAR_OK) {
+        free(p);
+        return false;
+    }
+    hg_buf_init(&r->body, 0);
+    r->parsing = p;
+    return true;
+}
+
+static hg_body_state end_json(hg_req *r)
+{
+    hangar_err err = {0};
+    hg_json *doc = NULL;
+    const hg_json_limits limits = {.bytes = r->s->o.max_body, .depth = JSON_DEPTH, .unique_keys = true};
+    if (r->body.len > INLINE_BYTES && parse_aside(r, &limits)) return HG_BODY_LATER;
+    hangar_code code =
+        r->body.len > 0 ? hg_json_parse(hg_buf_view(&r->body), &limits, &doc, &err) : HANGAR_OK;
+    hg_buf_deinit(&r->body);
+    return take_json(r, doc, code, &err) ? HG_BODY_GOOD : HG_BODY_REFUSED;
+}
+
+hg_body_state hg_body_end(hg_req *r)
 {
     hangar_err err = {0};
     if (r->ep->body == HG_BODY_JSON) return end_json(r);
-    if (r->ep->body != HG_BODY_FORM) return true;
-    if (hg_form_finish(r->form, &err) == HANGAR_OK) return true;
+    if (r->ep->body != HG_BODY_FORM || hg_form_finish(r->form, &err) == HANGAR_OK) return HG_BODY_GOOD;
     refuse_body(r, &err);
-    return false;
+    return HG_BODY_REFUSED;
 }
 
 void hg_body_free(hg_req *r)
 {
+    if (r->parsing) r->parsing->r = NULL;
+    r->parsing = NULL;
     hg_json_free(r->json);
     r->json = NULL;
     hg_form_free(r->form);

@@ -99,7 +99,8 @@ static void on_hung_up(void *ctx, unsigned events)
     hg_watch_set(c->watch, 0, NULL);
     c->watched = false;
     c->hung_up = true;
-    if (c->req && (!c->req->called || c->req->ended)) return; /* what there is for it may still be read */
+    bool waits = c->req && (c->req->called || c->req->parsing) && !c->req->ended;
+    if (c->req && !waits) return; /* its answer may still be read */
     if (c->req) hg_req_lost(c->req);
     hg_conn_cut(c, "its client went");
 }

@@ -124,6 +124,7 @@ struct hg_server {
     unsigned random_left;
 };
 
+typedef struct hg_parse hg_parse;
 typedef enum hg_req_sleep { HG_REQ_AWAKE, HG_REQ_ASLEEP, HG_REQ_WAKING } hg_req_sleep;
 
 struct hg_req {
@@ -161,6 +162,7 @@ struct hg_req {
     hg_buf body;
     uint64_t counted; /* of s->bodies */
     hg_json *json;
+    struct hg_parse *parsing; /* the body is away, being parsed */
     hg_form *form;
     void *state;
     void (*leave)(void *state);
@@ -201,6 +203,8 @@ enum MHD_Result hg_req_handle(void *shard, struct MHD_Connection *connection, co
                               void **state);
 void hg_req_completed(void *shard, struct MHD_Connection *connection, void **state,
                       enum MHD_RequestTerminationCode why);
+/* Its endpoint's turn. */
+void hg_req_call(hg_req *r);
 /* Has libmicrohttpd look at it again. */
 void hg_req_wake(hg_req *r);
 /* Suspends it. */
@@ -215,8 +219,9 @@ bool hg_req_single(const hg_req *r, const char *name, const char **out);
 /* Before the body: length, type, limits. False when it was refused. */
 bool hg_body_begin(hg_req *r);
 void hg_body_add(hg_req *r, const char *bytes, size_t len);
-/* After it: parsed and checked. False when it was refused. */
-bool hg_body_end(hg_req *r);
+/* After it: parsed and checked; LATER: hg_req_call is called when it is. */
+typedef enum hg_body_state { HG_BODY_GOOD, HG_BODY_REFUSED, HG_BODY_LATER } hg_body_state;
+hg_body_state hg_body_end(hg_req *r);
 void hg_body_free(hg_req *r);
 /* The fields of a table; `strict` refuses others. USAGE names the field. */
 hangar_code hg_fields_check(const hg_field *fields, const hg_jval *body, bool strict, hangar_err *err);

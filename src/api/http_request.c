@@ -334,14 +334,18 @@ static enum MHD_Result on_head(hg_req *r, const char *method, const char *versio
     return hg_reply_queue(r);
 }
 
-/* The whole request is there: its endpoint's turn, once. */
-static void call_endpoint(hg_req *r)
+void hg_req_call(hg_req *r)
 {
-    hg_conn_move(r->conn, HG_CONN_BUSY);
-    if (!hg_body_end(r)) return;
     r->called = true;
     r->s->running++;
     r->ep->fn(r);
+}
+
+/* The whole request is there. */
+static void on_whole(hg_req *r)
+{
+    hg_conn_move(r->conn, HG_CONN_BUSY);
+    if (hg_body_end(r) == HG_BODY_GOOD) hg_req_call(r);
 }
 
 enum MHD_Result hg_req_handle(void *cls, struct MHD_Connection *connection, const char *url,
@@ -353,8 +357,9 @@ enum MHD_Result hg_req_handle(void *cls, struct MHD_Connection *connection, cons
     if (!r) return MHD_NO;
     r->sleep = HG_REQ_AWAKE;
     if (r->cut || r->gone) {
-        *upload_len = 0;
-        return r->body_got > 0 && !r->called ? MHD_YES : MHD_NO; /* in mid-body it finds its socket shut */
+        if (*upload_len == 0) return MHD_NO;
+        *upload_len = 0; /* in mid-body it finds its socket shut */
+        return MHD_YES;
     }
     if (!r->headed) return on_head(r, method, version);
     if (*upload_len > 0) {
@@ -363,7 +368,7 @@ enum MHD_Result hg_req_handle(void *cls, struct MHD_Connection *connection, cons
         if (r->cut) hg_conn_cut(r->conn, "its body has no end");
         return MHD_YES;
     }
-    if (!r->answered && !r->called) call_endpoint(r);
+    if (!r->answered && !r->called && !r->parsing) on_whole(r);
     if (r->cut) return MHD_NO;
     if (r->answered) return r->queued ? MHD_YES : hg_reply_queue(r);
     hg_req_sleep_now(r);

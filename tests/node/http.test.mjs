@@ -437,6 +437,16 @@ test('JSON that is odd is refused in one line', async () => {
         assert.equal(status, 400, JSON.stringify(body.slice(0, 40)) + words);
         assert.ok(words && !words.includes('\n'), body.slice(0, 40));
     }
+    // Long ones are parsed aside: others are answered meanwhile, and the client may go.
+    const long = JSON.stringify({ model: 'a', x: Array.from({ length: 100000 }, (_, i) => i) });
+    assert.deepEqual(await post(long), [200, '']);
+    assert.equal((await post(long.slice(0, -1)))[0], 400);
+    assert.equal((await post(long.replace('{', '{"model":1,')))[0], 400);
+    for (let i = 0; i < 20; i++) {
+        const c = dial(s).send(`POST /v1/json HTTP/1.1\r\n${host(s)}Content-Type: application/json\r\nContent-Length: ${long.length}\r\n\r\n${long}`);
+        await new Promise((resolve) => setTimeout(() => (c.socket.destroy(), resolve()), i));
+    }
+    await stats_until(s, (x) => x.running === 1);
     assert.deepEqual(await post('{"model":"a","temperature":3}'), [400, '"temperature" must be a number from 0 to 2']);
     assert.deepEqual(await post('{"model":"a","tempo":3}', '/hangar/v1'), [400, '"tempo" is not a field of this request']);
     assert.deepEqual(await post('{"model":"a","tempo":3}'), [200, '']);
