@@ -2,6 +2,7 @@
 // Cloud models: hangar's requests beside those of the official clients, what its streams give, and what it says when a cloud fails.
 import test from 'node:test';
 import assert from 'node:assert/strict';
+import { readFileSync, readdirSync } from 'node:fs';
 import http from 'node:http';
 import Anthropic from '@anthropic-ai/sdk';
 import { GoogleGenAI } from '@google/genai';
@@ -196,6 +197,13 @@ for (const provider of providers)
     assert.deepEqual([d.fault, d.text], ['none', 'Hello from the cloud']);
   });
 
+for (const provider of providers)
+  test(`${provider}: events that nobody knows are passed over`, async () => {
+    cloud.next({ kind: 'foreign' });
+    const a = await asking.ask(target(provider), hi);
+    assert.deepEqual([a.fault, a.text, a.tools.length, a.finish], ['none', 'Hello from the cloud', 0, 'stop']);
+  });
+
 test('one connection serves many questions, and many questions run at once', async () => {
   const before = cloud.connections;
   for (let i = 0; i < 20; i++) assert.equal((await asking.ask(target(providers[i % 3]), hi)).fault, 'none');
@@ -257,6 +265,8 @@ const failures = [
   ['error', { after: 0 }, 'server', /it broke in the middle/],
   ['garbage', { after: 1 }, 'broken', /an event of the stream/],
   ['endless', { after: 1 }, 'broken', /over the limit/],
+  ['zipped', {}, 'broken', /ended before the answer did/],
+  ['huge', { after: 1 }, 'broken', /an event of the stream: .*over the limit/],
   ['type', {}, 'broken', /text\/html instead of a stream/],
   ['redirect', {}, 'broken', /a redirect \(307\)/],
   ['headers', {}, 'broken', /bytes of headers/],
@@ -292,6 +302,35 @@ test('a question that is cancelled ends at the cloud, too', async () => {
   assert.equal((await a).cancelled, true);
   for (let i = 0; i < 500 && !cloud.requests[0].closed; i++) await new Promise((go) => setTimeout(go, 20));
   assert.equal(cloud.requests[0].closed, true);
+});
+
+test('hundreds of questions with faults and cancels leave nothing behind', async () => {
+  const own = await fakeCloud(), busy = new Asking({ TEST_KEY: KEY });
+  const descriptors = () => readdirSync(`/proc/${busy.child.pid}/fd`).length;
+  const memory = () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${busy.child.pid}/status`, 'utf8'))[1]);
+  const kinds = [null, null, 'rate', 'cut', 'error', 'garbage', 'stall', 'reset', 'type'];
+  // A turn: so many at once, a third of them cancelled at their first piece.
+  const turn = (count) => Promise.all(Array.from({ length: count }, async (_, i) => {
+    const kind = kinds[i % kinds.length];
+    own.next(kind ? { kind, after: 1 } : { pause: 1 });
+    const a = busy.ask({ ...target(providers[i % 3]), url: own.url, first_timeout: 5, stall_timeout: 0.2 }, hi);
+    if (i % 3 === 0) void a.begun.then(() => a.cancel());
+    return a;
+  }));
+  try {
+    await turn(60);
+    await turn(60);
+    const before = descriptors(), kib = memory();
+    for (let i = 0; i < 6; i++) await turn(60);
+    // Nothing runs: what is open are connections that are kept, and the resolver's.
+    await own.stop();
+    for (let i = 0; i < 250 && descriptors() > before; i++) await new Promise((go) => setTimeout(go, 20));
+    assert.ok(descriptors() <= before, `${descriptors()} descriptors, ${before} before`);
+    assert.ok(memory() < kib + 8192, `${memory()} KiB, ${kib} before`);
+    assert.equal(await busy.end(), 0);
+  } finally {
+    await own.close();
+  }
 });
 
 // ---- keys and addresses ----

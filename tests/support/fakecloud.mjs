@@ -16,6 +16,7 @@
 import http from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import zlib from 'node:zlib';
 
 const pieces = (text) => (Array.isArray(text) ? text : text.match(/\S+\s*|\s+/g) ?? []);
 const words = { 400: 'bad request', 401: 'wrong key', 403: 'not for you', 404: 'no such model', 429: 'slow down', 500: 'it broke', 503: 'not now', 529: 'Overloaded' };
@@ -158,6 +159,21 @@ export const faults = {
       while (!res.destroyed && !cloud.closed) if (!res.write('x'.repeat(65536))) await new Promise((go) => { res.once('drain', go); res.once('close', go); });
     });
   },
+  // An event of ten MiB, in lines that are none too long.
+  async huge(cloud, r, d, request, res) {
+    await stream(cloud, r, d, request, res, async () => {
+      for (let i = 0; i < 160 && !res.destroyed; i++) res.write(`data: ${'x'.repeat(65536)}\n`);
+      res.end('\n');
+    });
+  },
+  // Events that are none of the dialect's, before the answer.
+  async foreign(cloud, r, d, request, res) {
+    await stream(cloud, { ...r, before: ['event: execute\ndata: {"type":"execute","code":"<script>alert(1)</script>"}\n\n', 'event: x\ndata: []\n\n', 'data: {"object":"news","choices":null,"text":"no"}\n\n', 'retry: 1\nid: 7\n\n', 'data: "text"\n\n'] }, d, request, res);
+  },
+  // A body that is compressed, although nobody asked for it.
+  async zipped(cloud, r, d, request, res) {
+    res.writeHead(200, { 'Content-Type': 'text/event-stream', 'Content-Encoding': 'gzip' }).end(zlib.gzipSync([...dialects[d].events(request.json, r)].map(line).join('')));
+  },
   // Another content type than a stream's.
   async type(cloud, r, d, request, res) { res.writeHead(200, { 'Content-Type': 'text/html' }).end('<html>login</html>'); },
   // A redirect to `location`.
@@ -173,6 +189,7 @@ async function stream(cloud, r, d, request, res, fault = null, end = () => res.e
   let left = r.after ?? 0;
   res.writeHead(200, { 'Content-Type': 'text/event-stream' });
   res.socket?.setNoDelay(true);
+  for (const foreign of r.before ?? []) res.write(foreign);
   for (const e of dialects[d].events(request.json, r)) {
     if (fault && e.piece && left-- === 0) return fault();
     if (res.destroyed) return;
