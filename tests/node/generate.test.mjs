@@ -241,6 +241,59 @@ test('a character that the prompt begins and the answer ends', async () => {
   await runner.end();
 });
 
+// A letter for each id; `pair`: two ids whose letters the tokenizer reads as one token, `as`.
+function letters(pair = [], as = -1) {
+  const letter = (id) => String.fromCharCode(id < 26 ? 97 + id : 22 + id);
+  const vocab = Object.fromEntries([...Array(VOCAB).keys()].map((id) => [id === as ? pair.map(letter).join('') : letter(id), id]));
+  const merges = pair.length ? [pair.map(letter)] : [];
+  return { tokenizer: { model: { type: 'BPE', vocab, merges }, decoder: { type: 'Fuse' } }, text: (ids) => ids.map(letter).join('') };
+}
+
+test('an answer that was begun, alone and beside an encoder', async () => {
+  const ids = prompt(6, 3), whole = expected(ids, 12), unused = [...Array(VOCAB).keys()].find((id) => !whole.includes(id) && !ids.includes(id));
+  assert.ok(unused >= 0);
+  // the tokenizer joins two letters that stand side by side in the answer: the model does not, and is believed at temperature 0
+  const { tokenizer, text } = letters(whole.slice(4, 6), unused);
+  let runner = await started({ model: decoder() }, { 'tokenizer.json': tokenizer });
+  for (let cut = 1; cut < whole.length; cut++) {
+    const begun = text(whole.slice(0, cut));
+    const { done } = await generate(runner, { ids, begun, begun_tokens: cut, max_tokens: 12 });
+    assert.deepEqual([done.tokens, done.text, done.begun_tokens], [whole.slice(cut), text(whole.slice(cut)), cut], begun);
+  }
+  const warm = (await generate(runner, { ids, begun: text(whole.slice(0, 6)), max_tokens: 1, temperature: 1, seed: 1 })).done;
+  assert.equal(warm.begun_tokens, 5, 'the tokenizer\'s own');
+  await runner.end();
+  const beside = { encoder_model: encoder(), decoder_model_merged: decoder({ hidden: 'F32', decoderName: 'decoder.' }) };
+  for (const config of [{ decoder_start_token_id: 6 }, { decoder_start_token_id: 6, forced_bos_token_id: 11 }]) {
+    const plain = letters();
+    runner = await started(beside, { 'config.json': config, 'tokenizer.json': plain.tokenizer });
+    const { done: all } = await generate(runner, { ids, max_tokens: 9 });
+    const first = config.forced_bos_token_id === undefined ? 0 : 1;
+    for (let cut = 1; cut < 9; cut++) {
+      // the token that is forced to be the first is no text that anybody saw, were it control; here it is a letter
+      const begun = plain.text(all.tokens.slice(first, cut));
+      if (!begun) continue;
+      const { done } = await generate(runner, { ids, begun, max_tokens: 9 - cut });
+      assert.deepEqual(done.tokens, all.tokens.slice(cut), `${cut}`);
+    }
+    await runner.end();
+  }
+});
+
+test('a sign of life when nothing goes out', async () => {
+  // without a tokenizer an answer has no text at all
+  const runner = await started({ model: decoder() });
+  runner.socket.write(frame('CALL', { op: 'generate', temperature: 0, ids: prompt(3), max_tokens: 1000000, context: 1000000 }));
+  let life = 0;
+  while (life < 2) {
+    const one = await runner.next();
+    assert.equal(one.type, 'TICK');
+    if (one.json.total === 0) life++;
+  }
+  assert.equal((await runner.ask('CANCEL')).json.code, 'CANCELLED');
+  await runner.end();
+});
+
 test('a LOAD that failed is the only one', async () => {
   const runner = new Runner(program);
   await runner.answer();

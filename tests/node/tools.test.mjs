@@ -9,7 +9,7 @@ import { readFileSync } from 'node:fs';
 import { models, ownHangar } from '../support/models.mjs';
 import { generate, gguf, llama, onnx } from '../support/generating.mjs';
 import { editGguf } from '../support/ggufedit.mjs';
-import { Runner } from '../support/wire.mjs';
+import { Runner, frame } from '../support/wire.mjs';
 
 const { Template } = createRequire(join(process.env.HANGAR_TOP, 'tests/package.json'))('@huggingface/jinja');
 const own = ownHangar('tools', 'tiny-chat');
@@ -221,6 +221,22 @@ test('llama: a schema that cannot be held to is refused, never let go', async ()
     if (got.done.finish === 'stop') assert.equal(JSON.parse(got.text).constructor, Object);
     else assert.match(got.text, /^\{/);
   }
+  await runner.end();
+});
+
+test('llama: a sign of life while a call is held back', async () => {
+  const runner = await llama(), words = { type: 'array', minItems: 2000, items: { type: 'string', minLength: 10 } };
+  runner.socket.write(frame('CALL', {
+    op: 'generate', messages: plus, temperature: 0, max_tokens: 100000, context: 131072, tool_choice: 'required',
+    tools: [tool('say', { type: 'object', properties: { words }, required: ['words'] })],
+  }));
+  for (let life = 0; life < 2;) {
+    const one = await runner.next();
+    assert.equal(one.type, 'TICK', JSON.stringify(one.json));
+    if (one.json.total === 0) life++;
+  }
+  assert.equal((await runner.ask('CANCEL')).json.code, 'CANCELLED');
+  assert.equal((await generate(runner, { messages: plus })).text, '7 plus 15 is 22.');
   await runner.end();
 });
 

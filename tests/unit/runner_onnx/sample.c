@@ -175,6 +175,37 @@ static void penalty_weighs_each_repeated_token_once(void **state)
     assert_int_equal(greedy((float[]){1, 4, 0}, 3, 8, long_ago, HG_GENERATE_PENALTY_WINDOW), 0);
 }
 
+static void presence_counts_once_and_frequency_each_time(void **state)
+{
+    (void)state;
+    const int64_t made[] = {1, 1, 0};
+    static const struct {
+        double presence, frequency;
+        float row[3];
+        int64_t want;
+    } cases[] = {
+        {0, 0, {2, 4, 3}, 1},    {0.9, 0, {2, 4, 3}, 1},   /* 4 - 0.9 */
+        {1.1, 0, {2, 4, 3}, 2},  {0, 0.49, {2, 4, 3}, 1},  /* 4 - 2 * 0.49 */
+        {0, 0.51, {2, 4, 3}, 2}, {0.5, 0.3, {2, 4, 3}, 2}, /* 4 - 0.5 - 0.6 */
+        {-2, 0, {2, 1, 3}, 0},                             /* below zero it is the other way round */
+        {0, -2, {2, 0, 3}, 0},   {0, -2, {2, 1, 3}, 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        hg_generate_call call = plain;
+        hg_sampler s;
+        float row[3];
+        int64_t id = -1;
+        call.temperature = 0;
+        call.presence_penalty = cases[i].presence;
+        call.frequency_penalty = cases[i].frequency;
+        memcpy(row, cases[i].row, sizeof row);
+        hg_sampler_init(&s, &call);
+        assert_int_equal(hg_sampler_pick(&s, row, 3, made, 3, &id, NULL), HANGAR_OK);
+        if (id != cases[i].want) fail_msg("case %zu: %lld", i, (long long)id);
+        hg_sampler_deinit(&s);
+    }
+}
+
 static void rows_that_are_none_are_the_engines_fault(void **state)
 {
     (void)state;
@@ -258,6 +289,7 @@ int main(void)
         cmocka_unit_test(the_same_seed_draws_the_same),
         cmocka_unit_test(greedy_takes_the_first_of_the_likeliest),
         cmocka_unit_test(penalty_weighs_each_repeated_token_once),
+        cmocka_unit_test(presence_counts_once_and_frequency_each_time),
         cmocka_unit_test(rows_that_are_none_are_the_engines_fault),
         cmocka_unit_test(forbidden_tokens_never_come),
         cmocka_unit_test(top_k_of_a_large_vocabulary),
