@@ -356,7 +356,8 @@ static hg_jw *done(const run *r)
 
 static hangar_code send_piece(void *ctx, hg_jw *doc, hangar_err *err)
 {
-    const run *r = ctx;
+    run *r = ctx;
+    r->l->spoke = r->answer.spoke;
     return hg_wire_send_doc(r->l->fd, HG_WIRE_PIECE, doc, NULL, 0, err);
 }
 
@@ -371,6 +372,7 @@ static hangar_code prepare(run *r, const hg_jval *doc, hangar_err *err)
 {
     hg_llama *l = r->l;
     const hg_output_out out = {.ctx = r, .piece = send_piece, .alive = send_alive};
+    l->spoke = hg_now();
     hangar_code code = hg_generate_call_read(doc, &r->call, err);
     if (code == HANGAR_OK) code = hg_output_init(&r->answer, &r->call, &r->reader, &out, err);
     if (code == HANGAR_OK) code = hg_llama_context(l, r->call.context, err);

@@ -31,13 +31,14 @@
  *        {"text":"..."}, byte for byte: no space, no other member. Who passes it on may take the literal out of it unparsed.
  *       {"text","logprobs":[{"token","bytes","logprob","top":[{"token","bytes","logprob"}...]}...]}: the tokens whose text begins in
  *        this piece; natural logarithms of the softmax of the raw scores (HG_LOGPROB_NEVER for none), `top` the likeliest first.
- *        "bytes" is there only when the token is no whole UTF-8; then "token" has U+FFFD. The end token is not told.
+ *        "bytes" is there only when the token is no whole UTF-8; then "token" has U+FFFD. The end token is not told;
+ *        among the others control tokens have an empty text.
  *       {"tool_call":{"id","name","arguments": text of a JSON object}}: a call (its forms: format/toolcall.h), when there are tools, they
  *        may be used, and no other form is asked for. Text that may become one is held back, at most HG_TOOLCALL_BYTES_MAX.
  * TICK  {"done","total"}  of the load (per mille) or of the prompt (tokens); total 0: a sign of life, at least once a second while nothing
  *        else goes out
  * DONE  {"text","tokens":[every id, the end token included],"finish":"stop"|"length"|"tool_calls","prompt_tokens","prompt_reused","begun_tokens" (with
- *        "begun"), "generated_tokens","prompt_seconds","generate_seconds"}: text and tokens are the new ones. A token that runs beyond the
+ *        "begun"), "generated_tokens","prompt_seconds","generate_seconds"}: text and tokens are the new ones, the text without calls. A token that runs beyond the
  *        end of the begun text is new.
  *
  * CALL  {"op":"probe"}: one token goes through the model, behind what the context holds, and is taken out again. The next call finds the context as it
