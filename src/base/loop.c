@@ -174,7 +174,6 @@ void hg_loop_each_turn_end(hg_loop *loop, hg_loop_fn *fn, void *ctx)
         if (loop->each_turn[i].fn != fn || loop->each_turn[i].ctx != ctx)
             loop->each_turn[n++] = loop->each_turn[i];
     loop->turns = n;
-    if (n == 0) uv_prepare_stop(&loop->prepare);
 }
 
 /* ---- work ---- */

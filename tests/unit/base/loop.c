@@ -189,6 +189,30 @@ static void calls_each_turn(void **state)
     order[0] = '\0';
 }
 
+/* Nobody wants each turn any more: what the loop itself posts is called all the same. */
+static void last_turn_ends(void *ctx)
+{
+    (void)ctx;
+    hg_loop_each_turn_end(loop, count_turn, NULL);
+    hg_loop_post(loop, write_a, NULL, NULL);
+    hg_loop_post(loop, stop, NULL, NULL);
+}
+
+static void each_turn_ends(void **state)
+{
+    (void)state;
+    hg_timer *t, *late = deadline(30);
+    order[0] = '\0';
+    assert_int_equal(hg_loop_each_turn(loop, count_turn, NULL, NULL), HANGAR_OK);
+    assert_int_equal(hg_timer_new(loop, last_turn_ends, NULL, &t, NULL), HANGAR_OK);
+    hg_timer_set(t, 0.01, 0);
+    hg_loop_run(loop);
+    assert_string_equal(order, "a");
+    order[0] = '\0';
+    hg_timer_free(t);
+    hg_timer_free(late);
+}
+
 /* ---- work ---- */
 
 #define JOBS 100
@@ -512,9 +536,19 @@ int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(posts_come_in_order), TEST(stops_and_goes_on), TEST(calls_each_turn),  TEST(work_is_bounded),
-        TEST(idle_workers_end),    TEST(freed_with_work),   TEST(watches_a_socket), TEST(freed_inside),
-        TEST(freed_by_another),    TEST(an_error_is_told),  TEST(timers),           TEST(signals),
+        TEST(posts_come_in_order),
+        TEST(stops_and_goes_on),
+        TEST(calls_each_turn),
+        TEST(each_turn_ends),
+        TEST(work_is_bounded),
+        TEST(idle_workers_end),
+        TEST(freed_with_work),
+        TEST(watches_a_socket),
+        TEST(freed_inside),
+        TEST(freed_by_another),
+        TEST(an_error_is_told),
+        TEST(timers),
+        TEST(signals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
