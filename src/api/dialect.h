@@ -14,11 +14,9 @@
 #include "base/buf.h"
 
 /* Limits of what a request may hold; each is named in its error. */
-#define HG_TOOLS_MAX        128
 #define HG_TOOL_NAME_MAX    128
 #define HG_TOOL_CALLS_MAX   128
 #define HG_EMBED_INPUTS_MAX 2048
-#define HG_TOP_LOGPROBS_MAX 20
 #define HG_ANSWER_BYTES     (64 * HG_MIB) /* one whole answer in memory */
 
 typedef struct hg_shape hg_shape;
@@ -116,7 +114,7 @@ hangar_code hg_read_number(const hg_jval *body, const char *key, double min, dou
                            hg_jw *w, hangar_err *err);
 hangar_code hg_read_integer(const hg_jval *body, const char *key, int64_t min, int64_t max, const char *as,
                             hg_jw *w, hangar_err *err);
-/* temperature, top_p, min_p, top_k, repeat_penalty, seed, stop. */
+/* temperature, top_p, min_p, top_k, repeat_penalty, presence_penalty, frequency_penalty, seed, stop. */
 hangar_code hg_read_sampling(const hg_jval *body, hg_jw *w, hangar_err *err);
 /* A text, or a list of texts. */
 hangar_code hg_read_stop(const hg_jval *stop, hg_jw *w, hangar_err *err);
@@ -132,6 +130,8 @@ hangar_code hg_read_tool_choice(const hg_jval *choice, const hg_jval *tools, boo
 /* A tool call of an earlier answer; arguments as text or object. */
 hangar_code hg_read_tool_call(const char *id, const hg_jval *name, const hg_jval *arguments,
                               const char *where, hg_jw *w, hangar_err *err);
+/* Members of a tool's answer: the call that it is for, and that call's name where it is known. */
+void hg_read_tool_answer(const char *id, const hg_jval *name, hg_jw *w);
 /* A text, or a list of parts whose types are in `types` (NULL-terminated). Pictures, sound and files are USAGE, naming the part. */
 hangar_code hg_read_content(const hg_jval *content, const char *where, const char *const *types, hg_buf *out,
                             hangar_err *err);
@@ -174,6 +174,26 @@ extern const hg_shape_fns hg_shape_openai_chat, hg_shape_openai_completion, hg_s
 /* The line that ends an Ollama answer to a request without a question: reason "load" or "unload". */
 void hg_ollama_put_done(const hg_shape *f, bool chat, const char *reason, hg_buf *out);
 
+/* Rows of a table of fields: of any value, needed, within a range. */
+#define HG_FIELD(name, kind, help)    \
+    {                                 \
+        name, kind, false, 0, 0, help \
+    }
+#define HG_FIELD_NEEDED(name, kind, help) \
+    {                                     \
+        name, kind, true, 0, 0, help      \
+    }
+#define HG_FIELD_RANGE(name, kind, lo, hi, help) \
+    {                                            \
+        name, kind, false, lo, hi, help          \
+    }
+#define HG_FIELD_MODEL                                                                     \
+    HG_FIELD("model", 's', "name of a model: of the catalogue, or ORG/NAME of the store"), \
+        HG_FIELD("name", 's', "the same, as Ollama's older clients say")
+#define HG_FIELD_KEEP_ALIVE     \
+    HG_FIELD("keep_alive", '*', \
+             "how long the model stays in memory afterwards: \"5m\", seconds, negative = for ever")
+
 /* ---- behind HTTP (answer.c) ---- */
 
 /* A shape that lives as long as the request; NULL: the request is answered (no memory). */
@@ -214,7 +234,7 @@ void hg_aside_free(hg_aside *a);
 bool hg_aside_over(hg_aside *a);
 
 /* What w holds as the whole answer. */
-void hg_answer_json(hg_req *r, hg_jw *w);
+void hg_answer_written(hg_req *r, hg_jw *w);
 
 /* A model that clients are told of: of the catalogue, of the store, or of both. */
 typedef struct hg_told_model {

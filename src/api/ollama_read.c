@@ -33,8 +33,7 @@ static hangar_code refuse_options(const hg_jval *options, hangar_err *err)
     static const struct {
         const char *key;
         double off;
-    } none[] = {
-        {"mirostat", 0}, {"presence_penalty", 0}, {"frequency_penalty", 0}, {"tfs_z", 1}, {"typical_p", 1}};
+    } none[] = {{"mirostat", 0}, {"tfs_z", 1}, {"typical_p", 1}};
     for (size_t i = 0; i < HG_LEN(none); i++) {
         const hg_jval *v = hg_json_get(options, none[i].key);
         double n = NAN;
@@ -75,9 +74,9 @@ static hangar_code read_logprobs(const hg_jval *body, hg_jw *w, hg_shape *f, han
     int64_t top = 0;
     const hg_jval *v = hg_json_get(body, "top_logprobs");
     f->logprobs = hg_json_bool_or(hg_json_get(body, "logprobs"), false);
-    if (!hg_json_is_null(v) && (!hg_json_i64(v, &top) || top < 0 || top > HG_TOP_LOGPROBS_MAX))
+    if (!hg_json_is_null(v) && (!hg_json_i64(v, &top) || top < 0 || top > HG_GENERATE_LOGPROBS_MAX))
         return hg_fail(err, HANGAR_E_USAGE, "\"top_logprobs\" must be a whole number from 0 to %d",
-                       HG_TOP_LOGPROBS_MAX);
+                       HG_GENERATE_LOGPROBS_MAX);
     if (f->logprobs) hg_jw_i64(w, "logprobs", top);
     return HANGAR_OK;
 }
@@ -217,6 +216,8 @@ static hangar_code answer_call(const hg_jval *m, size_t message, pending *p, hg_
         return hg_fail(err, HANGAR_E_USAGE, "\"messages[%zu]\" answers no call of a tool that came before it",
                        message);
     hg_jw_text(w, "tool_call_id", id && id[0] ? id : p->id[i]);
+    if (i < p->count) hg_jw_text(w, "name", p->name[i]);
+    else if (name) hg_jw_text(w, "name", name);
     if (i < p->count) {
         p->count--;
         memmove(p->id[i], p->id[i + 1], (p->count - i) * sizeof p->id[0]);

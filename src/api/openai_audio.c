@@ -42,7 +42,13 @@ static hangar_code refuse(const hg_audio_form *form, hangar_err *err)
     const char *t = form->temperature;
     if (t && t[0] && (strtod(t, &end) != 0 || *end != '\0'))
         return hg_fail(err, HANGAR_E_USAGE, "\"temperature\" must be 0: the likeliest words are taken");
-    if (form->granularities && !hg_streq(form->granularities, "segment"))
+    hg_str list = hg_str_of(form->granularities), one;
+    bool words = false;
+    for (bool more = list.len > 0; more;) {
+        more = hg_str_cut(&list, ',', &one);
+        words = words || !hg_str_eq(one, HG_STR("segment"));
+    }
+    if (words)
         return hg_fail(err, HANGAR_E_USAGE,
                        "\"timestamp_granularities[]\" must be segment: the times of words "
                        "are not known");

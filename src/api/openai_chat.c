@@ -36,7 +36,18 @@ static hangar_code read_calls(const hg_jval *calls, size_t message, hg_jw *w, ha
     return HANGAR_OK;
 }
 
-static hangar_code read_message(const hg_jval *m, size_t index, hg_buf *text, hg_jw *w, hangar_err *err)
+/* The name of the call with that id among those of the assistant's last turn; NULL when there is none. */
+static const hg_jval *called(const hg_jval *calls, const char *id)
+{
+    for (hg_json_iter it = hg_json_iter_of(calls); hg_json_is_array(calls) && hg_json_next(&it);)
+        if (hg_streq(hg_json_text(hg_json_get(it.val, "id")), id))
+            return hg_json_path(it.val, "function", "name", NULL);
+    return NULL;
+}
+
+/* *last: the tool calls of the assistant's last turn. */
+static hangar_code read_message(const hg_jval *m, size_t index, const hg_jval **last, hg_buf *text, hg_jw *w,
+                                hangar_err *err)
 {
     static const char *const roles[] = {"system", "user", "assistant", "tool"};
     const char *role = hg_json_text_or(hg_json_get(m, "role"), "");
@@ -56,11 +67,14 @@ static hangar_code read_message(const hg_jval *m, size_t index, hg_buf *text, hg
     hg_jw_obj(w, NULL);
     hg_jw_text(w, "role", role);
     hg_jw_str(w, "content", hg_buf_view(text));
-    if (hg_streq(role, "assistant")) code = read_calls(calls, index, w, err);
+    if (hg_streq(role, "assistant")) {
+        *last = calls;
+        code = read_calls(calls, index, w, err);
+    }
     if (code == HANGAR_OK && hg_streq(role, "tool")) {
         const char *id = hg_json_text(hg_json_get(m, "tool_call_id"));
         if (!id) return hg_fail(err, HANGAR_E_USAGE, "\"messages[%zu]\" needs a \"tool_call_id\"", index);
-        hg_jw_text(w, "tool_call_id", id);
+        hg_read_tool_answer(id, called(*last, id), w);
     }
     hg_jw_end(w);
     return code;
@@ -73,11 +87,12 @@ static hangar_code read_messages(const hg_jval *list, hg_jw *w, hangar_err *err)
         return hg_fail(err, HANGAR_E_USAGE, "\"messages\" must be a list of 1 to %d messages",
                        HG_GENERATE_MESSAGES_MAX);
     hg_buf text;
+    const hg_jval *last = NULL;
     hg_buf_init(&text, HG_ANSWER_BYTES);
     hangar_code code = HANGAR_OK;
     hg_jw_arr(w, "messages");
     for (hg_json_iter it = hg_json_iter_of(list); code == HANGAR_OK && hg_json_next(&it);)
-        code = read_message(it.val, it.index, &text, w, err);
+        code = read_message(it.val, it.index, &last, &text, w, err);
     hg_jw_end(w);
     hg_buf_deinit(&text);
     return code;
@@ -105,9 +120,9 @@ static hangar_code read_logprobs(const hg_jval *body, hg_jw *w, hg_shape *f, han
     int64_t top = 0;
     const hg_jval *v = hg_json_get(body, "top_logprobs");
     f->logprobs = hg_json_bool_or(hg_json_get(body, "logprobs"), false);
-    if (!hg_json_is_null(v) && (!hg_json_i64(v, &top) || top < 0 || top > HG_TOP_LOGPROBS_MAX))
+    if (!hg_json_is_null(v) && (!hg_json_i64(v, &top) || top < 0 || top > HG_GENERATE_LOGPROBS_MAX))
         return hg_fail(err, HANGAR_E_USAGE, "\"top_logprobs\" must be a whole number from 0 to %d",
-                       HG_TOP_LOGPROBS_MAX);
+                       HG_GENERATE_LOGPROBS_MAX);
     if (top > 0 && !f->logprobs)
         return hg_fail(err, HANGAR_E_USAGE, "\"top_logprobs\" needs \"logprobs\" to be true");
     if (f->logprobs) hg_jw_i64(w, "logprobs", top);
@@ -120,8 +135,6 @@ static hangar_code refuse(const hg_jval *body, hangar_err *err)
     static const struct {
         const char *key, *why;
     } none[] = {
-        {"presence_penalty", "only 0 is possible; \"repeat_penalty\" is what the engines have"},
-        {"frequency_penalty", "only 0 is possible; \"repeat_penalty\" is what the engines have"},
         {"logit_bias", "the engines have no bias on tokens"},
         {"functions", "it was replaced by \"tools\""},
         {"function_call", "it was replaced by \"tool_choice\""},

@@ -3,6 +3,7 @@
 #include "api/dialect.h"
 #include "base/mem.h"
 #include "format/generate.h"
+#include "format/logprobs.h"
 
 #include <math.h>
 
@@ -36,8 +37,6 @@ static hangar_code refuse(const hg_jval *body, hangar_err *err)
         {"echo", "the answer holds what was made alone"},
         {"suffix", "the engines do not fill in before a text"},
         {"logit_bias", "the engines have no bias on tokens"},
-        {"presence_penalty", "only 0 is possible; \"repeat_penalty\" is what the engines have"},
-        {"frequency_penalty", "only 0 is possible; \"repeat_penalty\" is what the engines have"},
     };
     for (size_t i = 0; i < HG_LEN(none); i++) {
         hangar_code code = hg_read_nothing(body, none[i].key, none[i].why, err);
@@ -67,7 +66,7 @@ hangar_code hg_openai_completion_read(const hg_jval *body, hg_ask_spec *spec, hg
         code = hg_read_integer(body, "max_tokens", 1, HG_GENERATE_CONTEXT_MAX, "max_tokens", w, err);
     if (hg_json_is_null(hg_json_get(body, "max_tokens"))) hg_jw_i64(w, "max_tokens", MAX_TOKENS_DEFAULT);
     if (code == HANGAR_OK)
-        code = hg_read_integer(body, "logprobs", 0, HG_TOP_LOGPROBS_MAX, "logprobs", w, err);
+        code = hg_read_integer(body, "logprobs", 0, HG_GENERATE_LOGPROBS_MAX, "logprobs", w, err);
     if (code == HANGAR_OK) code = hg_read_keep_alive(hg_json_get(body, "keep_alive"), &spec->keep_alive, err);
     if (code != HANGAR_OK) return code;
     spec->streams = spec->spliceable = hg_json_bool_or(hg_json_get(body, "stream"), false);
@@ -122,14 +121,14 @@ static void put_list(const hg_jval *probs, const char *name, int64_t *offset, hg
         } else if (hg_streq(name, "tokens")) {
             hg_put_json(out, token_of(it.val));
         } else if (hg_streq(name, "token_logprobs")) {
-            hg_buf_printf(out, "%.9g", hg_json_f64_or(hg_json_get(it.val, "logprob"), -9999));
+            hg_buf_printf(out, "%.9g", hg_json_f64_or(hg_json_get(it.val, "logprob"), HG_LOGPROB_NEVER));
         } else {
-            const hg_jval *top = hg_json_get(it.val, "top_logprobs");
+            const hg_jval *top = hg_json_get(it.val, "top");
             hg_buf_putc(out, '{');
             for (hg_json_iter t = hg_json_iter_of(top); hg_json_is_array(top) && hg_json_next(&t);) {
                 if (t.index) hg_buf_putc(out, ',');
                 hg_put_json(out, token_of(t.val));
-                hg_buf_printf(out, ":%.9g", hg_json_f64_or(hg_json_get(t.val, "logprob"), -9999));
+                hg_buf_printf(out, ":%.9g", hg_json_f64_or(hg_json_get(t.val, "logprob"), HG_LOGPROB_NEVER));
             }
             hg_buf_putc(out, '}');
         }

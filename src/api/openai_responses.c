@@ -14,7 +14,9 @@ typedef struct talk {
     hg_jw *w;
     hg_buf text;
     size_t count;
-    bool calling; /* an assistant's list of tool calls is open */
+    bool calling;                            /* an assistant's list of tool calls is open */
+    const hg_jval *calls[HG_TOOL_CALLS_MAX]; /* those of its last turn, for the names of what answers them */
+    size_t call_count;
 } talk;
 
 static void end_calls(talk *t)
@@ -64,7 +66,12 @@ static hangar_code read_call(talk *t, const hg_jval *item, size_t index, hangar_
         begin_message(t, "assistant", HG_STR(""));
         hg_jw_arr(t->w, "tool_calls");
         t->calling = true;
+        t->call_count = 0;
     }
+    if (t->call_count == HG_TOOL_CALLS_MAX)
+        return hg_fail(err, HANGAR_E_USAGE, "\"%s\" is one of more than %d calls at once", where,
+                       HG_TOOL_CALLS_MAX);
+    t->calls[t->call_count++] = item;
     return hg_read_tool_call(id, hg_json_get(item, "name"), hg_json_get(item, "arguments"), where, t->w, err);
 }
 
@@ -77,7 +84,11 @@ static hangar_code read_output(talk *t, const hg_jval *item, size_t index, hanga
     hangar_code code = hg_read_content(hg_json_get(item, "output"), where, text_parts, &t->text, err);
     if (code != HANGAR_OK) return code;
     begin_message(t, "tool", hg_buf_view(&t->text));
-    hg_jw_text(t->w, "tool_call_id", id);
+    const hg_jval *name = NULL;
+    for (size_t i = 0; i < t->call_count && !name; i++)
+        if (hg_streq(hg_json_text(hg_json_get(t->calls[i], "call_id")), id))
+            name = hg_json_get(t->calls[i], "name");
+    hg_read_tool_answer(id, name, t->w);
     hg_jw_end(t->w);
     return HANGAR_OK;
 }
@@ -130,8 +141,8 @@ static hangar_code read_input(talk *t, const hg_jval *body, hangar_err *err)
 static hangar_code read_tools(const hg_jval *tools, hg_jw *w, hangar_err *err)
 {
     if (hg_json_is_null(tools)) return HANGAR_OK;
-    if (!hg_json_is_array(tools) || hg_json_len(tools) > HG_TOOLS_MAX)
-        return hg_fail(err, HANGAR_E_USAGE, "\"tools\" must be a list of at most %d", HG_TOOLS_MAX);
+    if (!hg_json_is_array(tools) || hg_json_len(tools) > HG_GENERATE_TOOLS_MAX)
+        return hg_fail(err, HANGAR_E_USAGE, "\"tools\" must be a list of at most %d", HG_GENERATE_TOOLS_MAX);
     if (hg_json_len(tools) == 0) return HANGAR_OK;
     hg_jw_arr(w, "tools");
     for (hg_json_iter it = hg_json_iter_of(tools); hg_json_next(&it);) {

@@ -71,6 +71,10 @@ hangar_code hg_read_sampling(const hg_jval *body, hg_jw *w, hangar_err *err)
     if (code == HANGAR_OK)
         code = hg_read_number(body, "repeat_penalty", HG_GENERATE_PENALTY_MIN, HG_GENERATE_PENALTY_MAX,
                               "repeat_penalty", w, err);
+    static const char *const penalties[] = {"presence_penalty", "frequency_penalty"};
+    for (size_t i = 0; i < HG_LEN(penalties) && code == HANGAR_OK; i++)
+        code = hg_read_number(body, penalties[i], -HG_GENERATE_PRESENCE_MAX, HG_GENERATE_PRESENCE_MAX,
+                              penalties[i], w, err);
     if (code == HANGAR_OK) code = hg_read_integer(body, "seed", INT64_MIN, INT64_MAX, "seed", w, err);
     return code == HANGAR_OK ? hg_read_stop(hg_json_get(body, "stop"), w, err) : code;
 }
@@ -158,17 +162,25 @@ hangar_code hg_read_tool(const hg_jval *fn, const char *where, hg_jw *w, hangar_
         hg_jw_end(w);
         hg_jw_end(w);
     }
+    if (hg_json_bool_or(hg_json_get(fn, "strict"), false)) hg_jw_bool(w, "strict", true);
     hg_jw_end(w);
     hg_jw_end(w);
     return HANGAR_OK;
+}
+
+/* Some templates want the name of the tool beside its answer. */
+void hg_read_tool_answer(const char *id, const hg_jval *name, hg_jw *w)
+{
+    hg_jw_text(w, "tool_call_id", id);
+    if (hg_json_is_string(name)) hg_jw_val(w, "name", name);
 }
 
 hangar_code hg_read_tools(const hg_jval *tools, hg_jw *w, size_t *out_count, hangar_err *err)
 {
     *out_count = 0;
     if (hg_json_is_null(tools)) return HANGAR_OK;
-    if (!hg_json_is_array(tools) || hg_json_len(tools) > HG_TOOLS_MAX)
-        return hg_fail(err, HANGAR_E_USAGE, "\"tools\" must be a list of at most %d", HG_TOOLS_MAX);
+    if (!hg_json_is_array(tools) || hg_json_len(tools) > HG_GENERATE_TOOLS_MAX)
+        return hg_fail(err, HANGAR_E_USAGE, "\"tools\" must be a list of at most %d", HG_GENERATE_TOOLS_MAX);
     if (hg_json_len(tools) == 0) return HANGAR_OK;
     hg_jw_arr(w, "tools");
     for (hg_json_iter it = hg_json_iter_of(tools); hg_json_next(&it);) {

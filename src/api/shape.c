@@ -2,6 +2,7 @@
 /* What forms have in common: their life, what a whole answer keeps, JSON text that is put together by hand. */
 #include "api/dialect.h"
 #include "base/mem.h"
+#include "format/logprobs.h"
 
 #include <stdio.h>
 
@@ -130,7 +131,7 @@ void hg_put_error(hg_buf *out, hg_dialect dialect, const hangar_err *err)
 static void put_prob(hg_buf *out, const hg_jval *item)
 {
     hg_str token = {0};
-    double value = -9999; /* what OpenAI writes for a token that cannot come */
+    double value = HG_LOGPROB_NEVER;
     const hg_jval *bytes = hg_json_get(item, "bytes");
     (void)hg_json_str(hg_json_get(item, "token"), &token);
     (void)hg_json_f64(hg_json_get(item, "logprob"), &value);
@@ -150,7 +151,7 @@ static void put_prob(hg_buf *out, const hg_jval *item)
 void hg_put_logprobs(hg_buf *out, const hg_jval *logprobs)
 {
     for (hg_json_iter it = hg_json_iter_of(logprobs); hg_json_is_array(logprobs) && hg_json_next(&it);) {
-        const hg_jval *top = hg_json_get(it.val, "top_logprobs");
+        const hg_jval *top = hg_json_get(it.val, "top");
         if (it.index) hg_buf_putc(out, ',');
         put_prob(out, it.val);
         hg_buf_puts(out, ",\"top_logprobs\":[");

@@ -7,7 +7,7 @@
  * (roles system, user, assistant, tool; an assistant's "tool_calls":[{"id","type":"function","function":{"name","arguments":{}}}]; a tool's
  * "tool_call_id") or "prompt" (as it is); temperature, top_p, min_p, top_k, repeat_penalty, max_tokens, seed, stop, grammar, json_schema (text),
  * "json": true (any JSON object), "tools":[{"type":"function","function":{"name","description","parameters"}}], "tool_choice": "auto" | "none" |
- * "required" | {"name"}, "logprobs": 0..20, "context". Dialects translate into it, providers out of it.
+ * "required" | {"name"}, "logprobs": 0..20, "context". Without max_tokens an answer goes on as far as the context does. Dialects translate into it, providers out of it.
  */
 #ifndef HG_MANAGER_ASK_H
 #define HG_MANAGER_ASK_H

@@ -3,6 +3,7 @@
 #include "manager/ask_inner.h"
 
 #include "base/mem.h"
+#include "format/generate.h"
 
 static bool is_hex(char c)
 {
@@ -71,6 +72,8 @@ hangar_code hg_words_call(const hg_ask *a, const hg_entry *entry, char **out, ha
     hg_jw_members(w, doc, ours);
     int64_t context = hg_json_i64_or(hg_json_get(doc, "context"), 0);
     hg_jw_i64(w, "context", context > 0 ? context : entry->context);
+    if (hg_json_is_null(hg_json_get(doc, "max_tokens")))
+        hg_jw_i64(w, "max_tokens", HG_GENERATE_CONTEXT_MAX); /* the context ends it */
     if (a->text.len > 0) {
         hg_buf text;
         hg_buf_init(&text, HG_ASK_TEXT_MAX);

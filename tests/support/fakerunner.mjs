@@ -8,7 +8,7 @@
 //   limit         FAIL LIMIT, as for a prompt too long   slow        one word each 50 ms
 //   tool          a tool call                            tool-crash  a tool call, then dies
 //   probe-hang    ok, but no probe is answered any more  echo        the prompt itself, at once
-//   grow          takes memory until it is killed
+//   grow          takes memory until it is killed        endless     one word each 5 ms, until it is told to end
 // A name that begins with "noload" fails to load, "crashload" dies while it loads, "slowload" takes a second.
 import net from 'node:net';
 import { frame } from './frames.mjs';
@@ -64,6 +64,13 @@ async function generate(doc) {
     await send('PIECE', { tool_call: { id: 'call_1', name: 'weather', arguments: '{"city":"Paris"}' } });
     if (what === 'tool-crash') process.kill(process.pid, 'SIGKILL');
     return done('tool_calls', 5);
+  }
+  if (what === 'endless') {
+    for (let i = 0; !cancelled; i++) {
+      await send('PIECE', { text: `${i} ` });
+      await sleep(5);
+    }
+    return send('FAIL', { code: 'CANCELLED', message: 'cancelled' });
   }
   let begun = doc.begun ?? '', made = 0;
   for (const [i, word] of words.entries()) {

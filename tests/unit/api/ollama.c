@@ -126,7 +126,7 @@ static void test_generate_refuses(void **state)
         {"\"options\":[]", "options"},
         {"\"options\":{\"temperature\":9}", "temperature"},
         {"\"options\":{\"mirostat\":1}", "mirostat"},
-        {"\"options\":{\"presence_penalty\":0.1}", "presence_penalty"},
+        {"\"options\":{\"presence_penalty\":3}", "presence_penalty"},
         {"\"options\":{\"num_predict\":-3}", "num_predict"},
         {"\"options\":{\"num_predict\":\"5\"}", "num_predict"},
         {"\"options\":{\"num_ctx\":99999999}", "num_ctx"},
@@ -158,27 +158,28 @@ static void test_chat_reads(void **state)
            "{\"messages\":[{\"role\":\"system\",\"content\":\"s\"},{\"role\":\"user\",\"content\":\"hi\"}]}");
     assert_true(spec.spliceable);
     /* Answers of tools find their calls: by id, by the tool's name, by order. */
-    expect(
-        read,
-        "{\"model\":\"m\",\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[" CALL("", "f") "," CALL(
-            "", "g") "," CALL("\"id\":\"mine\",",
-                              "f") "]},"
-                                   "{\"role\":\"tool\",\"tool_name\":\"g\",\"content\":\"1\"},"
-                                   "{\"role\":\"tool\",\"tool_call_id\":\"mine\",\"content\":\"2\"},"
-                                   "{\"role\":\"tool\",\"content\":\"3\"}],\"tools\":[{\"type\":\"function\","
-                                   "\"function\":{\"name\":\"f\"}}]}",
-        "{\"messages\":[{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[" ASKED(
-            "call_0",
-            "f") "," ASKED("call_1",
-                           "g") "," ASKED("mine",
-                                          "f") "]},{\"role\":\"tool\",\"content\":\"1\",\"tool_call_id\":"
-                                               "\"call_1\"},"
-                                               "{\"role\":\"tool\",\"content\":\"2\",\"tool_call_id\":"
-                                               "\"mine\"},"
-                                               "{\"role\":\"tool\",\"content\":\"3\",\"tool_call_id\":\"call_"
-                                               "0\"}],\"tools\":[{\"type\":\"function\",\"function\":"
-                                               "{\"name\":\"f\",\"parameters\":{\"type\":\"object\","
-                                               "\"properties\":{}}}}]}");
+    expect(read,
+           "{\"model\":\"m\",\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[" CALL("", "f") "," CALL(
+               "",
+               "g") "," CALL("\"id\":\"mine\",",
+                             "f") "]},"
+                                  "{\"role\":\"tool\",\"tool_name\":\"g\",\"content\":\"1\"},"
+                                  "{\"role\":\"tool\",\"tool_call_id\":\"mine\",\"content\":\"2\"},"
+                                  "{\"role\":\"tool\",\"content\":\"3\"}],\"tools\":[{\"type\":\"function\","
+                                  "\"function\":{\"name\":\"f\"}}]}",
+           "{\"messages\":[{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[" ASKED(
+               "call_0", "f") "," ASKED("call_1",
+                                        "g") "," ASKED("mine",
+                                                       "f") "]},"
+                                                            "{\"role\":\"tool\",\"content\":\"1\",\"tool_"
+                                                            "call_id\":\"call_1\",\"name\":\"g\"},"
+                                                            "{\"role\":\"tool\",\"content\":\"2\",\"tool_"
+                                                            "call_id\":\"mine\",\"name\":\"f\"},"
+                                                            "{\"role\":\"tool\",\"content\":\"3\",\"tool_"
+                                                            "call_id\":\"call_0\",\"name\":\"f\"}],"
+                                                            "\"tools\":[{\"type\":\"function\",\"function\":"
+                                                            "{\"name\":\"f\",\"parameters\":{\"type\":"
+                                                            "\"object\",\"properties\":{}}}}]}");
     assert_false(spec.spliceable);
     static const char *const bad[][2] = {
         {"[{\"role\":\"bot\",\"content\":\"x\"}]", "role"},

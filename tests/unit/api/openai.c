@@ -73,7 +73,7 @@ static void test_chat_reads_a_conversation(void **state)
            "short\"},{\"role\":\"user\",\"content\":\"a\\nb\"},"
            "{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[{\"id\":\"c1\",\"type\":\"function\","
            "\"function\":{\"name\":\"f\",\"arguments\":{\"x\":1}}}]},"
-           "{\"role\":\"tool\",\"content\":\"2\",\"tool_call_id\":\"c1\"}]}");
+           "{\"role\":\"tool\",\"content\":\"2\",\"tool_call_id\":\"c1\",\"name\":\"f\"}]}");
     assert_string_equal(spec.model, "m");
     assert_int_equal(spec.kind, HG_ASK_GENERATE);
     assert_false(spec.streams);
@@ -87,13 +87,13 @@ static void test_chat_reads_a_conversation(void **state)
 static void test_chat_reads_how_to_sample(void **state)
 {
     (void)state;
-    expect(
-        hg_openai_chat_read,
-        "{\"model\":\"m\"," USER
-        ",\"temperature\":0.5,\"top_p\":0,\"seed\":7,\"stop\":\"x\",\"max_tokens\":9,"
-        "\"max_completion_tokens\":5,\"top_k\":3,\"presence_penalty\":0,\"n\":1,\"user\":\"me\",\"what\":{}}",
-        ASKED
-        ",\"temperature\":0.5,\"top_p\":0.000001,\"top_k\":3,\"seed\":7,\"stop\":[\"x\"],\"max_tokens\":5}");
+    expect(hg_openai_chat_read,
+           "{\"model\":\"m\"," USER
+           ",\"temperature\":0.5,\"top_p\":0,\"seed\":7,\"stop\":\"x\",\"max_tokens\":9,"
+           "\"max_completion_tokens\":5,\"top_k\":3,\"presence_penalty\":-1.5,\"n\":1,\"user\":\"me\","
+           "\"what\":{}}",
+           ASKED ",\"temperature\":0.5,\"top_p\":0.000001,\"top_k\":3,\"presence_penalty\":-1.5,\"seed\":7,"
+                 "\"stop\":[\"x\"],\"max_tokens\":5}");
     expect(hg_openai_chat_read, "{\"model\":\"m\"," USER ",\"stop\":[\"a\",\"b\"],\"stream\":true}",
            ASKED ",\"stop\":[\"a\",\"b\"]}");
     assert_true(spec.streams);
@@ -133,8 +133,8 @@ static void test_chat_refuses(void **state)
 {
     (void)state;
     static const char *const bad[][2] = {
-        {"\"presence_penalty\":0.5", "presence_penalty"},
-        {"\"frequency_penalty\":-1", "frequency_penalty"},
+        {"\"presence_penalty\":2.5", "presence_penalty"},
+        {"\"frequency_penalty\":-2.1", "frequency_penalty"},
         {"\"logit_bias\":{\"1\":2}", "logit_bias"},
         {"\"functions\":[{}]", "tools"},
         {"\"n\":2", "\"n\""},
@@ -270,10 +270,11 @@ static void test_responses_read(void **state)
            "\"tool_calls\":["
            "{\"id\":\"a\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":{}}},"
            "{\"id\":\"b\",\"type\":\"function\",\"function\":{\"name\":\"g\",\"arguments\":{}}}]},"
-           "{\"role\":\"tool\",\"content\":\"1\",\"tool_call_id\":\"a\"},{\"role\":\"assistant\",\"content\":"
+           "{\"role\":\"tool\",\"content\":\"1\",\"tool_call_id\":\"a\",\"name\":\"f\"},{\"role\":"
+           "\"assistant\",\"content\":"
            "\"ok\"}],"
            "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{\"type\":"
-           "\"object\"}}}],"
+           "\"object\"},\"strict\":true}}],"
            "\"tool_choice\":{\"name\":\"f\"},\"json_schema\":\"{}\"}");
     static const char *const bad[][2] = {
         {"\"input\":\"a\",\"previous_response_id\":\"resp_1\"", "previous_response_id"},
@@ -414,7 +415,7 @@ static void test_chat_streams_usage_and_logprobs(void **state)
     answer(&hg_shape_openai_chat, true);
     shape.usage = shape.logprobs = true;
     hg_buf_reset(&out);
-    hg_json *probs = parse("[{\"token\":\"a\",\"logprob\":-0.5,\"top_logprobs\":[{\"token\":\"b\","
+    hg_json *probs = parse("[{\"token\":\"a\",\"logprob\":-0.5,\"top\":[{\"token\":\"b\","
                            "\"logprob\":-2,\"bytes\":[98]}]}]");
     say("\"a\"", hg_json_root(probs));
     said(CHUNK "{\"index\":0,\"delta\":{\"content\":\"a\"},\"logprobs\":{\"content\":[{\"token\":\"a\","
@@ -503,8 +504,8 @@ static void test_completions_answer(void **state)
     answer(&hg_shape_openai_completion, true);
     shape.logprobs = true;
     said("");
-    hg_json *probs = parse(
-        "[{\"token\":\"\xc3\xa9\",\"logprob\":-1,\"top_logprobs\":[{\"token\":\"b\",\"logprob\":-2}]}]");
+    hg_json *probs =
+        parse("[{\"token\":\"\xc3\xa9\",\"logprob\":-1,\"top\":[{\"token\":\"b\",\"logprob\":-2}]}]");
     say("\"x\"", hg_json_root(probs));
     hg_buf_reset(&out);
     say("\"\xc3\xa9\"", hg_json_root(probs));
