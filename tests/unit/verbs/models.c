@@ -21,7 +21,7 @@ static void test_every_verb_is_whole(void **state)
             assert_true(p->at < (*v)->args_size);
         }
     }
-    assert_int_equal(count, 19);
+    assert_true(count >= 19);
     assert_null(hg_verb_get("nothing"));
 }
 
@@ -350,7 +350,7 @@ static void test_serve(void **state)
     assert_seen("serve at 127.0.0.1:0 with a/b with c\nwait\nserve ends within 2 s\n");
     drop(&o);
     give.code = HANGAR_E_BUSY;
-    o = CALL("serve");
+    o = CALL0("serve");
     assert_int_equal(o.code, HANGAR_E_BUSY);
     assert_seen("serve at ?\n");
     drop(&o);
