@@ -45,14 +45,17 @@ static void run_shard(hg_shard *shard)
         MHD_run(shard->daemon);
         if (MHD_get_timeout(shard->daemon, &wait) == MHD_YES && wait == 0) shard->pending = true;
     }
-    if (shard->pending) hg_timer_set(shard->s->again, 0, 0);
 }
 
 static void on_turn(void *ctx)
 {
     hg_server *s = ctx;
+    bool left = false;
     for (size_t i = 0; i < s->shard_count; i++)
         if (s->shards[i].pending) run_shard(&s->shards[i]);
+    /* An endpoint that was called by one may have written to a stream of another that had its turn. */
+    for (size_t i = 0; i < s->shard_count; i++) left |= s->shards[i].pending;
+    if (left) hg_timer_set(s->again, 0, 0);
 }
 
 /* ---- shards ---- */

@@ -9,6 +9,7 @@
 #include "api/http.h"
 #include "base/mem.h"
 #include "hangar/keys.h"
+#include "manager/metrics.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -21,6 +22,7 @@ static unsigned gone_count, called_count;
 /* ---- endpoints ---- */
 
 typedef struct state {
+    struct state *next, **link; /* all that live */
     hg_req *r;
     hg_timer *timer;
     unsigned left;
@@ -28,9 +30,14 @@ typedef struct state {
     bool stream;
 } state;
 
+static state *live;
+
 static void leave(void *ctx)
 {
-    hg_timer_free(((state *)ctx)->timer);
+    state *s = ctx;
+    hg_timer_free(s->timer);
+    *s->link = s->next;
+    if (s->next) s->next->link = s->link;
 }
 
 static void on_gone(void *ctx)
@@ -96,6 +103,10 @@ static state *begin(hg_req *r)
     state *s = hg_req_state(r, sizeof *s, leave);
     if (!s || hg_timer_new(host.loop, on_step, s, &s->timer, NULL) != HANGAR_OK) abort();
     s->r = r;
+    s->next = live;
+    s->link = &live;
+    if (live) live->link = &s->next;
+    live = s;
     hg_req_on_gone(r, on_gone, s);
     return s;
 }
@@ -117,6 +128,23 @@ static void stream(hg_req *r)
     hg_stream_write(r, HG_STR("begin\n"));
     if (every > 0) hg_timer_set(s->timer, every, every);
     else if (number(r, "end", 0)) hg_stream_end(r);
+}
+
+/* A word for every stream, from within another request. */
+static void tell(hg_req *r)
+{
+    for (state *s = live; s; s = s->next)
+        if (s->stream) hg_stream_write(s->r, HG_STR("told\n"));
+    hg_reply_bytes(r, 200, "text/plain", HG_STR("done\n"));
+}
+
+static void metrics(hg_req *r)
+{
+    hg_buf b;
+    hg_buf_init(&b, HG_MIB);
+    if (hg_metrics_write(&b, NULL) != HANGAR_OK) abort();
+    hg_reply_bytes(r, 200, HG_METRICS_TYPE, hg_buf_view(&b));
+    hg_buf_deinit(&b);
 }
 
 static void form(hg_req *r)
@@ -201,6 +229,8 @@ static const hg_endpoint endpoints[] = {
     {"GET", "/v1/fail", HG_DIALECT_OPENAI, HG_SCOPE_INFER, HG_BODY_NONE, NULL, NULL, "fail", fail},
     {"GET", "/api/fail", HG_DIALECT_OLLAMA, HG_SCOPE_INFER, HG_BODY_NONE, NULL, NULL, "fail", fail},
     {"GET", "/hangar/v1/fail", HG_DIALECT_NATIVE, HG_SCOPE_INFER, HG_BODY_NONE, NULL, NULL, "fail", fail},
+    {"GET", "/metrics", HG_DIALECT_NATIVE, HG_SCOPE_OPEN, HG_BODY_NONE, NULL, NULL, "figures", metrics},
+    {"GET", "/tell", HG_DIALECT_NATIVE, HG_SCOPE_OPEN, HG_BODY_NONE, NULL, NULL, "tell", tell},
     {"GET", "/stats", HG_DIALECT_NATIVE, HG_SCOPE_OPEN, HG_BODY_NONE, NULL, NULL, "stats", stats},
     {"POST", "/quiesce", HG_DIALECT_NATIVE, HG_SCOPE_MANAGE, HG_BODY_JSON, NULL, NULL, "quiesce", quiesce},
     {0},
