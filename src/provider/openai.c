@@ -103,6 +103,57 @@ static hangar_code write_tools(const hg_question *q, hg_jw *w, hangar_err *err)
     return HANGAR_OK;
 }
 
+#define STRICT_DEPTH 5 /* objects in each other that the service takes in a strict schema */
+
+/* Words that a strict schema may hold. */
+static bool is_strict_word(hg_str key)
+{
+    static const char *const words[] = {"type",  "properties", "required",    "additionalProperties",
+                                        "items", "enum",       "const",       "anyOf",
+                                        "$ref",  "$defs",      "definitions", "description",
+                                        "title"};
+    for (size_t i = 0; i < HG_LEN(words); i++)
+        if (hg_str_eq(key, hg_str_of(words[i]))) return true;
+    return false;
+}
+
+static bool is_strict(const hg_jval *schema, unsigned depth);
+
+/* Every schema in an object or a list. */
+static bool all_strict(const hg_jval *several, unsigned depth)
+{
+    for (hg_json_iter it = hg_json_iter_of(several); hg_json_next(&it);)
+        if (!is_strict(it.val, depth)) return false;
+    return true;
+}
+
+/*
+ * Whether the service can hold its answer to the schema to the letter: nothing in it but words that it knows there, and objects that name
+ * all their members as required and allow no others. It refuses "strict" with other schemas, and takes them as advice without.
+ */
+static bool is_strict(const hg_jval *schema, unsigned depth)
+{
+    const hg_jval *members = hg_json_get(schema, "properties");
+    bool more = true;
+    if (!hg_json_is_object(schema) || depth == 0) return false;
+    for (hg_json_iter it = hg_json_iter_of(schema); hg_json_next(&it);)
+        if (!is_strict_word(it.key)) return false;
+    if (members || hg_streq(hg_json_text(hg_json_get(schema, "type")), "object")) {
+        if (!hg_json_bool(hg_json_get(schema, "additionalProperties"), &more) || more) return false;
+        for (hg_json_iter it = hg_json_iter_of(members); hg_json_next(&it);) {
+            bool required = false;
+            for (hg_json_iter r = hg_json_iter_of(hg_json_get(schema, "required")); hg_json_next(&r);)
+                required |= hg_streq(hg_json_text(r.val), it.key.ptr);
+            if (!required) return false;
+        }
+    }
+    const hg_jval *items = hg_json_get(schema, "items");
+    return (!items || is_strict(items, depth)) && all_strict(members, depth - 1) &&
+           all_strict(hg_json_get(schema, "anyOf"), depth) &&
+           all_strict(hg_json_get(schema, "$defs"), depth) &&
+           all_strict(hg_json_get(schema, "definitions"), depth);
+}
+
 static hangar_code write_format(const hg_question *q, hg_jw *w, hangar_err *err)
 {
     hg_json *schema = NULL;
@@ -113,6 +164,9 @@ static hangar_code write_format(const hg_question *q, hg_jw *w, hangar_err *err)
         hg_jw_text(w, "type", "json_schema");
         hg_jw_obj(w, "json_schema");
         hg_jw_text(w, "name", "answer");
+        if (hg_json_is_object(hg_json_get(hg_json_root(schema), "properties")) &&
+            is_strict(hg_json_root(schema), STRICT_DEPTH))
+            hg_jw_bool(w, "strict", true);
         hg_jw_val(w, "schema", hg_json_root(schema));
         hg_jw_end(w);
         hg_jw_end(w);

@@ -133,6 +133,56 @@ static void test_parts_of_bodies(void **state)
     }
 }
 
+/* Which schemas OpenAI is asked to follow to the letter. */
+static void test_strict(void **state)
+{
+    (void)state;
+#define OBJECT(properties, required)                                               \
+    "{\"type\":\"object\",\"properties\":{" properties "},\"required\":[" required \
+    "],\"additionalProperties\":false}"
+    static const struct {
+        const char *schema;
+        bool strict;
+    } cases[] = {
+        {OBJECT("\"a\":{\"type\":\"string\"}", "\"a\""), true},
+        {OBJECT("\"a\":" OBJECT("\"b\":{\"enum\":[1]}", "\"b\""), "\"a\""), true},
+        {OBJECT("\"a\":{\"type\":\"array\",\"items\":{\"$ref\":\"#\"}}", "\"a\""), true},
+        {OBJECT("\"a\":{\"anyOf\":[{\"type\":\"null\"},{\"type\":\"string\"}]}", "\"a\""), true},
+        {OBJECT("", ""), true},
+        {OBJECT("\"a\":{\"type\":\"string\"}", ""), false},
+        {OBJECT("\"a\":{\"type\":\"string\",\"minLength\":3}", "\"a\""), false},
+        {OBJECT("\"a\":{\"type\":\"object\"}", "\"a\""), false},
+        {OBJECT("\"a\":{\"anyOf\":[{\"oneOf\":[]}]}", "\"a\""), false},
+        {OBJECT("\"a\":true", "\"a\""), false},
+        {"{\"type\":\"object\",\"properties\":{}}", false},
+        {"{\"type\":\"object\",\"properties\":{},\"additionalProperties\":true}", false},
+        {"{\"type\":\"array\",\"items\":{\"type\":\"string\"}}", false},
+        {"{}", false},
+        {OBJECT("\"a\":" OBJECT(
+                    "\"a\":" OBJECT(
+                        "\"a\":" OBJECT("\"a\":" OBJECT("\"a\":" OBJECT("", ""), "\"a\""), "\"a\""), "\"a\""),
+                    "\"a\""),
+                "\"a\""),
+         false},
+    };
+    for (size_t i = 0; i < HG_LEN(cases); i++) {
+        hangar_code code;
+        hangar_err err = {0};
+        char *ask = NULL;
+        hg_jw *w = hg_jw_new();
+        hg_jw_obj(w, NULL);
+        hg_jw_text(w, "prompt", "x");
+        hg_jw_text(w, "json_schema", cases[i].schema);
+        assert_int_equal(hg_jw_finish(w, false, &ask, NULL), HANGAR_OK);
+        hg_jw_free(w);
+        char *body = body_of("openai", "m", ask, NULL, &code, &err);
+        if (!body) fail_msg("case %zu: %s", i, err.msg);
+        if ((strstr(body, "\"strict\":true") != NULL) != cases[i].strict) fail_msg("case %zu: %s", i, body);
+        free(body);
+        free(ask);
+    }
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -219,6 +269,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parts_of_bodies),
+        cmocka_unit_test(test_strict),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_addresses),
     };
