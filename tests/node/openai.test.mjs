@@ -2,12 +2,14 @@
 // OpenAI's own client against `hangar serve`: every route, streaming and not, errors in its classes, a client that leaves.
 import test from 'node:test';
 import assert from 'node:assert/strict';
+import { File } from 'node:buffer';
 import { createReadStream, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import OpenAI, { toFile } from 'openai';
 import { clip, clips, ownHangar, reference } from '../support/models.mjs';
 import { addFake, events, fakeRunners, serve, stream } from '../support/serving.mjs';
 
+globalThis.File ??= File; // Node 18 has it under this name alone
 const own = ownHangar('openai', 'tiny-chat-gguf', 'tiny-chat', 'tiny-embed', 'whisper-digits');
 for (const name of ['echo', 'endless', 'noload', 'crash', 'cut', 'cut2', 'cut3']) addFake(own, name);
 const config = `models:
@@ -187,6 +189,7 @@ test('what audio routes refuse', async () => {
   await assert.rejects(ask({ model: embedder }), (e) => e instanceof OpenAI.APIError);
   const file = await toFile(readFileSync(clip(one.file)), 'a.wav');
   await assert.rejects(client.audio.translations.create({ model: 'no/such', file }), OpenAI.NotFoundError);
+  await assert.rejects(client.audio.translations.create({ model: whisper, file, response_format: 'ass' }), OpenAI.BadRequestError);
 });
 
 test('responses: a text, its events, its state that is not kept', async () => {
@@ -237,6 +240,23 @@ test('tool calls, whole and in chunks, and their answers', async () => {
   const list = await all(await fake.responses.create({ model: 'fake/echo', input: '*=tool', stream: true, tools: [{ type: 'function', strict: true, ...weather }] }));
   assert.ok(list.some((e) => e.type === 'response.function_call_arguments.done' && e.arguments === '{"city":"Paris"}'));
   assert.equal(list.at(-1).type, 'response.completed');
+});
+
+test('a real model is held to a call by its grammar', async () => {
+  const parameters = { type: 'object', properties: { city: { enum: ['Paris', 'Rome'] } }, required: ['city'], additionalProperties: false };
+  const ask = { model: chat, messages: first.messages, temperature: 0, max_tokens: 100, tools: [{ type: 'function', function: { ...weather, parameters } }] };
+  for (const tool_choice of ['required', { type: 'function', function: { name: 'weather' } }]) {
+    const { choices: [{ message, finish_reason }] } = await client.chat.completions.create({ ...ask, tool_choice });
+    assert.equal(finish_reason, 'tool_calls');
+    assert.equal(message.tool_calls.length, 1);
+    assert.equal(message.tool_calls[0].function.name, 'weather');
+    assert.ok(['Paris', 'Rome'].includes(JSON.parse(message.tool_calls[0].function.arguments).city));
+  }
+  const chunks = await all(await client.chat.completions.create({ ...ask, tool_choice: 'required', stream: true }));
+  assert.equal(chunks.flatMap((c) => c.choices[0].delta.tool_calls ?? []).length, 1);
+  const none = await client.chat.completions.create({ ...ask, tool_choice: 'none' });
+  assert.equal(none.choices[0].message.content, first.text);
+  await assert.rejects(client.chat.completions.create({ ...ask, tool_choice: { type: 'function', function: { name: 'other' } } }), OpenAI.BadRequestError);
 });
 
 test('JSON by schema and by itself', async () => {
