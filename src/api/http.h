@@ -7,7 +7,7 @@
  * (400), the endpoint found (404, 405), the key checked for its scope (401, 403), a body within the limit (413) and of the right
  * type (415), JSON that parses (400). Errors have the shape of the endpoint's dialect.
  *
- * Limits, each named in its error: header 32 KiB, path 8 KiB, body per endpoint, connections, seconds for a slow client, bytes a slow reader may
+ * Limits, each named in its error: header 16 KiB and 64 fields, path 8 KiB, body per endpoint, connections, seconds for a slow client, bytes a slow reader may
  * leave unread (HG_STREAM_PENDING; then it is cut off).
  *
  * A request lives until its answer is out or its client is gone, whichever is first; `gone` tells the endpoint of the latter, once, and
