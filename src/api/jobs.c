@@ -323,9 +323,14 @@ static bool has_room(const hg_jobs *jobs, bool reads)
 /* Gives the task to a worker. */
 static void run_task(hg_task *t)
 {
+    hangar_err err = {0};
     task_move(t, HG_TASK_RUNNING);
-    t->code = hg_loop_work(t->jobs->loop, work, worked, t, &t->err);
-    if (t->code != HANGAR_OK) end_task(t);
+    /* From here on code and words are the worker's, unless there is none. */
+    hangar_code code = hg_loop_work(t->jobs->loop, work, worked, t, &err);
+    if (code == HANGAR_OK) return;
+    t->code = code;
+    t->err = err;
+    end_task(t);
 }
 
 /* The oldest that waits and has room; tasks are kept newest first. */

@@ -95,7 +95,7 @@ test('a verb tells its events, then its result or its error', async () => {
   assert.deepEqual(events(missing.text).map((e) => e.event), ['error']);
   assert.equal(events(missing.text)[0].data.error.code, 'not_found');
   const plain = await d.post('/hangar/v1/verify', { ref: 'hangar-labs/none' });
-  assert.equal(plain.status, 404);
+  assert.equal(plain.status, 404, plain.text);
 });
 
 test('a pull as a job: number, events from the beginning and from the middle, result', async () => {

@@ -331,6 +331,20 @@ static void test_failure(void **state)
     hg_buf_deinit(&silent.text);
 }
 
+/* A verb that is through before the loop has gone on: its result is its own all the same. */
+static void test_quick(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 300; i++) {
+        ear e = {.stop = true};
+        listen_to(start(&fail_verb, "{\"ref\":\"r\"}", false), &e, 0);
+        run_loop();
+        assert_int_equal(e.code, HANGAR_E_INTEGRITY);
+        assert_string_equal(e.result, "{\"report\":1}");
+        hg_buf_deinit(&e.text);
+    }
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -459,6 +473,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_bounds, setup, teardown),
         cmocka_unit_test_setup_teardown(test_progress, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failure, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_quick, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancel, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lines, setup, teardown),
