@@ -186,6 +186,16 @@ static void calls_each_turn(void **state)
     assert_in_range(turns, 10, 100);
     assert_true(turns_at_last_post >= 10);
     assert_int_equal(strlen(order), (size_t)turns * 7);
+    /* Without any, what is posted is called all the same. */
+    hg_loop_each_turn_end(loop, count_turn, NULL);
+    hg_loop_each_turn_end(loop, write_a, NULL);
+    posted = turns = 0;
+    hg_loop_post(loop, post_again, NULL, NULL);
+    hg_timer *limit = deadline(60);
+    hg_loop_run(loop);
+    hg_timer_free(limit);
+    assert_int_equal(posted, 100);
+    assert_int_equal(turns, 0);
     order[0] = '\0';
 }
 
