@@ -137,10 +137,11 @@ test('two that ask for a model that is loading share the load', async (t) => {
   const ask = () => d.post('/v1/chat/completions', { model: 'fake/slowload', messages: [{ role: 'user', content: 'x' }] });
   const all = await Promise.all([ask(), ask(), ask()]);
   for (const one of all) assert.equal(one.status, 200, one.text);
-  assert.equal(runnersOf(d.child.pid).length, 1);
   const { models } = JSON.parse(d.hangar(['ps', '--json']).stdout);
   assert.equal(models.length, 1);
   assert.equal(models[0].uses, 3);
+  assert.equal(models[0].restarts, 0);
+  assert.match((await d.get('/metrics')).text, /hangar_runner_loads_total\{model="fake\/slowload",result="OK"\} 1\n/);
 });
 
 test('load, ps, unload: the memory is back', async (t) => {
