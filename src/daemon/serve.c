@@ -110,7 +110,7 @@ static hangar_code add_preload(hangar_server *s, const char *const *names, hanga
 {
     for (; names && *names; names++) {
         const hg_entry *e = NULL;
-        hangar_code code = hg_catalog_find(s->host.catalog, *names, &e, err);
+        hangar_code code = hg_catalog_want(s->host.catalog, *names, &e, err);
         if (code != HANGAR_OK) return hg_wrap(err, code, "preload");
         if (e->kind == HG_ENTRY_CLOUD)
             return hg_fail(err, HANGAR_E_USAGE, "preload: %s is a cloud model; there is nothing to load",

@@ -90,7 +90,7 @@ static bool start(hg_slot *s, hg_loop_fn *work)
                    .loop = p->loop,
                    .entry = s->entry,
                    .job = job,
-                   .pull = s->by_hand || s->wanted,
+                   .pull = s->by_hand || s->wanted || s->entry->path[0],
                    .progress = -1};
     pthread_mutex_init(&l->mutex, NULL);
     if (hg_loop_work(p->loop, work, on_done, l, NULL) == HANGAR_OK) {
@@ -109,7 +109,9 @@ static hangar_code pull(hg_load *l)
     pthread_mutex_lock(&l->mutex);
     l->pulling = true;
     pthread_mutex_unlock(&l->mutex);
-    hangar_code code = hangar_model_download(l->h, l->entry->ref, NULL, l->job, NULL, &l->err);
+    hangar_code code = l->entry->path[0]
+                           ? hg_entry_ensure(l->h, l->entry, l->job, &l->err)
+                           : hangar_model_download(l->h, l->entry->ref, NULL, l->job, NULL, &l->err);
     pthread_mutex_lock(&l->mutex);
     l->pulling = false;
     pthread_mutex_unlock(&l->mutex);
