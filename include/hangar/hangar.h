@@ -71,6 +71,7 @@ HANGAR_API const char *hangar_version(void);
 #include "hangar/mirror.h"
 #include "hangar/model.h"
 #include "hangar/onnx.h"
+#include "hangar/programs.h"
 #include "hangar/serve.h"
 
 #endif

@@ -235,7 +235,7 @@ static const hg_entry *find_local(hg_req *r)
     const hg_entry *e = NULL;
     hangar_err err = {0};
     const char *name = hg_json_text(hg_json_get(hg_req_json(r), "model"));
-    hangar_code code = hg_catalog_find(hg_req_host(r)->catalog, name, &e, &err);
+    hangar_code code = hg_catalog_want(hg_req_host(r)->catalog, name, &e, &err);
     if (code == HANGAR_OK && e->kind == HG_ENTRY_CLOUD)
         code =
             hg_fail(&err, HANGAR_E_UNSUPPORTED, "%s is a cloud model: it is never in memory here", e->name);

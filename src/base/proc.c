@@ -48,6 +48,8 @@ struct hg_proc {
     size_t at;
     bool full;
     char tail[HG_PROC_TAIL + 1];
+    void (*on_output)(void *ctx, const char *bytes, size_t len);
+    void *ctx;
     bool ended;
     bool known; /* status and usage are */
     int status;
@@ -122,8 +124,13 @@ __attribute__((noreturn)) static void child_main(const launch *l)
     sigset_t none;
     sigemptyset(&none);
     pthread_sigmask(SIG_SETMASK, &none, NULL);
-    child_oom_score();
-    child_limit(RLIMIT_CORE, 0);
+    if (l->spec->plain) {
+        close(CHILD_FD);
+    } else {
+        child_oom_score();
+        child_limit(RLIMIT_CORE, 0);
+    }
+    if (l->spec->cwd && chdir(l->spec->cwd) != 0) child_fail(errno);
     if (l->spec->memory_limit) child_limit(RLIMIT_AS, l->spec->memory_limit);
     if (l->spec->cpu_seconds) child_limit(RLIMIT_CPU, l->spec->cpu_seconds);
     if (l->spec->nice) setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + l->spec->nice);
@@ -236,6 +243,7 @@ static bool drain_some(hg_proc *p)
     char chunk[4096];
     ssize_t n = read(p->out, chunk, sizeof chunk);
     if (n > 0) ring_add(p, chunk, (size_t)n);
+    if (n > 0 && p->on_output) p->on_output(p->ctx, chunk, (size_t)n);
     return n > 0 || (n < 0 && (errno == EINTR || errno == EAGAIN));
 }
 
@@ -351,6 +359,8 @@ hangar_code hg_proc_start(const hg_proc_spec *spec, hg_proc **out, hangar_err *e
     hg_proc *p = hg_calloc(1, sizeof *p);
     if (!p) return hg_fail_memory(err);
     plumbing pl;
+    p->on_output = spec->on_output;
+    p->ctx = spec->ctx;
     hangar_code code = plumbing_open(&pl, err);
     if (code != HANGAR_OK) {
         free(p);
@@ -429,6 +439,11 @@ bool hg_proc_ended(hg_proc *p)
     /* ECHILD: the host program ignores SIGCHLD or reaped it; how it ended is lost. */
     if ((rc == 0 && info.si_pid == p->pid) || (rc != 0 && errno == ECHILD)) reap(p);
     return p->ended;
+}
+
+void hg_proc_signal(hg_proc *p, int number)
+{
+    if (!hg_proc_ended(p)) kill(-p->pid, number);
 }
 
 void hg_proc_how(const hg_proc *p, char *buf, size_t len, uint64_t *out_peak, double *out_cpu)

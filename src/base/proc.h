@@ -28,6 +28,12 @@ typedef struct hg_proc_spec {
     uint64_t
         cpu_seconds; /* 0 = none                                                                           */
     int nice;        /* added niceness; 0 = as the parent                                                  */
+    /* For programs that are not hangar's: */
+    bool plain; /* no socket on fd 3; its core files and its share when memory is short stay as they are  */
+    const char *cwd; /* its working folder; NULL = ours */
+    void (*on_output)(void *ctx, const char *bytes,
+                      size_t len); /* what it prints, as it comes, on a thread of its own; NULL = none */
+    void *ctx;
 } hg_proc_spec;
 
 typedef struct hg_proc hg_proc;
@@ -45,6 +51,8 @@ bool hg_proc_ended(hg_proc *p);
  * CPU seconds may be asked for (NULL = not wanted). Only after it has ended.
  */
 void hg_proc_how(const hg_proc *p, char *buf, size_t len, uint64_t *out_peak, double *out_cpu);
+/* Sends a signal to its whole group, unless it has ended. */
+void hg_proc_signal(hg_proc *p, int number);
 /*
  * Closes the socket, waits `grace` seconds for it to go, then kills its whole group; reaps and frees. NULL is
  * fine.

@@ -23,6 +23,13 @@ typedef struct hg_daemon_call {
  * event is not given to fn.
  */
 hangar_code hg_daemon_ask(hangar *h, const hg_daemon_call *call, char **out_json, hangar_err *err);
+/*
+ * How a model is with the daemon. OK: ready. BUSY: not yet, and `why` says why; *held tells whether the daemon has it at all. Else it never will be.
+ * entry: what the catalogue has of the name, NULL = nothing.
+ */
+struct hg_entry;
+hangar_code hg_daemon_ready(hangar *h, const char *name, const struct hg_entry *entry, hangar_job *job,
+                            double timeout, bool *held, char why[HANGAR_ERR_MAX], hangar_err *err);
 /* A text for a query: "a/b c" as "a%2Fb%20c". The caller's; NULL when out of memory. */
 char *hg_daemon_escape(const char *text);
 

@@ -24,46 +24,43 @@ typedef struct awaited {
     char last[HANGAR_ERR_MAX]; /* why it was not ready the last time */
 } awaited;
 
-static bool same_name(const awaited *a, const hg_jval *slot)
+static bool same_name(const char *asked, const hg_entry *e, const hg_jval *slot)
 {
     const char *name = hg_json_text(hg_json_get(slot, "name")), *ref = hg_json_text(hg_json_get(slot, "ref"));
-    const hg_entry *e = a->entry;
-    return hg_streq(name, a->name) || (e && (hg_streq(name, e->name) || hg_streq(ref, e->ref)));
+    return hg_streq(name, asked) || (e && (hg_streq(name, e->name) || hg_streq(ref, e->ref)));
 }
 
-/* One look. OK: it is ready. BUSY: not yet, `last` says why. Else it never will be. */
-static hangar_code look(awaited *a, hangar_err *err)
+hangar_code hg_daemon_ready(hangar *h, const char *name, const hg_entry *entry, hangar_job *job,
+                            double timeout, bool *held, char why[HANGAR_ERR_MAX], hangar_err *err)
 {
     HG_AUTO(hg_auto_free) char *json = NULL;
     HG_AUTO(hg_json_auto_free) hg_json *doc = NULL;
-    hangar_err why = {0};
-    const hg_daemon_call call = {.method = "GET",
-                                 .path = "/hangar/v1/ps",
-                                 .job = a->job,
-                                 .timeout = ASK_SECONDS};
-    hangar_code code = hg_daemon_ask(a->h, &call, &json, &why);
-    if (code == HANGAR_OK) code = hg_json_parse(hg_str_of(json), NULL, &doc, &why);
+    hangar_err told = {0};
+    const hg_daemon_call call = {.method = "GET", .path = "/hangar/v1/ps", .job = job, .timeout = timeout};
+    *held = false;
+    hangar_code code = hg_daemon_ask(h, &call, &json, &told);
+    if (code == HANGAR_OK) code = hg_json_parse(hg_str_of(json), NULL, &doc, &told);
     if (code == HANGAR_E_NETWORK || code == HANGAR_E_TIMEOUT || code == HANGAR_E_OVERLOADED) {
-        snprintf(a->last, sizeof a->last, "%s", why.msg);
+        snprintf(why, HANGAR_ERR_MAX, "%s", told.msg);
         return HANGAR_E_BUSY;
     }
     if (code != HANGAR_OK) {
-        if (err) *err = why;
+        if (err) *err = told;
         return code;
     }
-    snprintf(a->last, sizeof a->last,
+    snprintf(why, HANGAR_ERR_MAX,
              "the daemon does not hold it: `hangar load %s` brings it there, models.preload does each time",
-             a->name);
+             name);
     for (hg_json_iter it = hg_json_iter_of(hg_json_get(hg_json_root(doc), "models")); hg_json_next(&it);) {
-        if (!same_name(a, it.val)) continue;
+        if (!same_name(name, entry, it.val)) continue;
         const char *state = hg_json_text_or(hg_json_get(it.val, "state"), "?");
         const char *error = hg_json_text_or(hg_json_get(it.val, "error"), "");
+        *held = true;
         if (hg_streq(state, "ready") || hg_streq(state, "busy")) return HANGAR_OK;
         if (hg_streq(state, "quarantined"))
             return hg_fail(err, HANGAR_E_ENGINE,
-                           "the daemon has given %s up: %s; `hangar load %s` tries again", a->name, error,
-                           a->name);
-        snprintf(a->last, sizeof a->last, "it is %s%s%s", state, *error ? ": " : "", error);
+                           "the daemon has given %s up: %s; `hangar load %s` tries again", name, error, name);
+        snprintf(why, HANGAR_ERR_MAX, "it is %s%s%s", state, *error ? ": " : "", error);
     }
     return HANGAR_E_BUSY;
 }
@@ -71,9 +68,9 @@ static hangar_code look(awaited *a, hangar_err *err)
 /* By the daemon. TIMEOUT. */
 static hangar_code by_daemon(awaited *a, hangar_err *err)
 {
-    bool told = false;
+    bool told = false, held;
     for (;;) {
-        hangar_code code = look(a, err);
+        hangar_code code = hg_daemon_ready(a->h, a->name, a->entry, a->job, ASK_SECONDS, &held, a->last, err);
         if (code != HANGAR_E_BUSY) return code;
         code = hg_job_check(a->job, err);
         if (code != HANGAR_OK) return code;

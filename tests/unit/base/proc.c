@@ -228,9 +228,56 @@ static void limits_hold(void **state)
     hg_proc_end(p, 0);
 }
 
+/* What it printed, for a program that is somebody else's. */
+typedef struct printed {
+    pthread_mutex_t mutex;
+    char text[256];
+    size_t len;
+} printed;
+
+static void on_output(void *ctx, const char *bytes, size_t len)
+{
+    printed *to = ctx;
+    pthread_mutex_lock(&to->mutex);
+    for (size_t i = 0; i < len && to->len < sizeof to->text - 1; i++) to->text[to->len++] = bytes[i];
+    pthread_mutex_unlock(&to->mutex);
+}
+
+static void test_plain(void **state)
+{
+    (void)state;
+    printed out = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+    hg_proc *p = sh("pwd; echo err >&2; ls /proc/self/fd | tr '\\n' ' '; cat /proc/self/oom_score_adj",
+                    (hg_proc_spec){.plain = true, .cwd = "/", .on_output = on_output, .ctx = &out});
+    wait_end(p);
+    char own[16] = "";
+    FILE *f = fopen("/proc/self/oom_score_adj", "r");
+    assert_non_null(f);
+    assert_non_null(fgets(own, sizeof own, f));
+    fclose(f);
+    assert_memory_equal(out.text, "/\nerr\n0 1 2 3 ", 14); /* 3 is the folder that ls reads */
+    assert_string_equal(out.text + 14, own);
+    hg_proc_end(p, 0);
+    const char *argv[] = {"/bin/sh", "-c", "true", NULL};
+    hangar_err err = {0};
+    assert_int_equal(hg_proc_start(&(hg_proc_spec){.argv = argv, .plain = true, .cwd = "/nothing-here"}, &p,
+                                   &err),
+                     HANGAR_E_NOT_FOUND);
+    /* A signal reaches the whole group; one that comes too late reaches nobody. */
+    p = sh("sleep 100 & wait", (hg_proc_spec){.plain = true});
+    hg_proc_signal(p, SIGTERM);
+    wait_end(p);
+    char how[64];
+    hg_proc_how(p, how, sizeof how, NULL, NULL);
+    assert_string_equal(how, "killed by SIGTERM");
+    hg_proc_signal(p, SIGTERM);
+    hg_proc_end(p, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_plain),
         cmocka_unit_test(
             dies_with_its_parent), /* first: it forks, and thread sanitizers want that before there are threads */
         cmocka_unit_test(how_it_ends),
