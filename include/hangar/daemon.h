@@ -58,6 +58,15 @@ HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_daemon_unload(hangar *h, const c
 HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_daemon_why(hangar *h, const char *model, const char *kind,
                                                            int limit, char **out_json, hangar_err *err);
 
+/*
+ * How busy it is: the document of hangar_daemon_ps, where each model also has "asks", "prompt_tokens", "generated_tokens" (since it began), "speed"
+ * (tokens a second while it generates), "first_token_seconds" (mean), "tokens_per_second"; and "http":{"connections","streams","requests",
+ * "requests_per_second"}, "process":{"resident","cpu"}, "at". before: the last such document; what is told per second (and cpu, in processors) is the mean
+ * since then, null without one, and speed and first_token_seconds are those since then when there was anything.
+ */
+HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_daemon_top(hangar *h, const char *before, char **out_json,
+                                                           hangar_err *err);
+
 typedef struct hangar_wait_options {
     size_t size;
     double timeout; /* seconds; 0 = 180 */

@@ -130,7 +130,7 @@ static hangar_code nobody(hangar *h, hangar_err *err)
 }
 
 /* The end of a call whose answer is whole. */
-static hangar_code take_body(const hg_http_reply *reply, char **out_json, hangar_err *err)
+static hangar_code take_body(const hg_http_reply *reply, bool raw, char **out_json, hangar_err *err)
 {
     HG_AUTO(hg_json_auto_free) hg_json *doc = NULL;
     hg_str body = hg_buf_view(&reply->body);
@@ -138,7 +138,7 @@ static hangar_code take_body(const hg_http_reply *reply, char **out_json, hangar
         (void)!hg_json_parse(body, NULL, &doc, NULL);
         return told_error(hg_json_root(doc), code_of_status(reply->status), out_json, err);
     }
-    hangar_code code = body.len ? hg_json_parse(body, NULL, &doc, err) : HANGAR_OK;
+    hangar_code code = body.len && !raw ? hg_json_parse(body, NULL, &doc, err) : HANGAR_OK;
     if (code == HANGAR_OK && out_json && !(*out_json = hg_strndup(body.ptr, body.len)))
         code = hg_fail_memory(err);
     return hg_wrap(err, code, "the daemon's answer");
@@ -147,7 +147,7 @@ static hangar_code take_body(const hg_http_reply *reply, char **out_json, hangar
 /* The end of a call that was told events. */
 static hangar_code take_result(listener *l, const hg_http_reply *reply, char **out_json, hangar_err *err)
 {
-    if (reply->status < 200 || reply->status > 299) return take_body(reply, out_json, err);
+    if (reply->status < 200 || reply->status > 299) return take_body(reply, false, out_json, err);
     if (l->code == HANGAR_OK && !l->ended)
         l->code = hg_fail(err, HANGAR_E_NETWORK, "the daemon went away in the middle of its answer");
     if (out_json) {
@@ -183,7 +183,7 @@ hangar_code hg_daemon_ask(hangar *h, const hg_daemon_call *call, char **out_json
     code = hg_http_call(&request, call->fn ? on_piece : NULL, &l, call->job, &reply, &why);
     if (code == HANGAR_E_NETWORK && !reply.connected) code = nobody(h, &why);
     else if (code == HANGAR_OK && call->fn) code = take_result(&l, &reply, out_json, &why);
-    else if (code == HANGAR_OK) code = take_body(&reply, out_json, &why);
+    else if (code == HANGAR_OK) code = take_body(&reply, call->raw, out_json, &why);
     else hg_wrap(&why, code, "the daemon");
     if (code != HANGAR_OK && err) *err = why;
     free(l.result);

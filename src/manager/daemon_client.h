@@ -16,6 +16,7 @@ typedef struct hg_daemon_call {
     void *ctx;
     hangar_job *job;
     double timeout; /* seconds for the whole; 0 = no limit */
+    bool raw;       /* the body is no JSON: *out_json is its text */
 } hg_daemon_call;
 
 /*

@@ -40,7 +40,7 @@ async function withDaemon(handle, fn, at = socket) {
 }
 
 test('without a daemon each says in one line what to do', async () => {
-  for (const args of [['ps'], ['load', 'x'], ['unload', 'x'], ['why']]) {
+  for (const args of [['ps'], ['load', 'x'], ['unload', 'x'], ['why'], ['top', '--once']]) {
     const got = await hangar(args);
     assert.equal(got.status, 5, args.join(' '));
     assert.equal(got.err, `hangar: no hangar daemon listens on ${socket}; \`hangar serve\` starts one\n`);
@@ -223,6 +223,56 @@ test('wait knows the models of the catalogue', async () => {
   writeFileSync(file, 'models: {list: {helper: {ref: hangar-labs/tiny-chat-gguf}}}\n');
   const here = await hangar(['wait', 'helper', '--or-load'], { extra: { HANGAR_CONFIG: file } });
   assert.equal(here.status, 0, here.err);
+});
+
+test('top adds up the figures and tells what happened between two looks', async () => {
+  let look = 0;
+  const figures = (n) => `# HELP hangar_asks_total Questions.
+# TYPE hangar_asks_total counter
+hangar_asks_total{model="org/a",kind="generate",result="OK"} ${3 + n}
+hangar_asks_total{model="org/a",kind="generate",result="LIMIT"} 1
+hangar_asks_total{model="org/b",kind="generate",result="OK"} 70
+hangar_generated_tokens_total{model="org/a"} ${100 + 50 * n}
+hangar_generate_seconds_total{model="org/a"} ${2 + n}
+hangar_first_token_seconds_sum{model="org/a"} 0.5
+hangar_first_token_seconds_count{model="org/a"} 5
+hangar_prompt_tokens_total{model="we\\"ird,\\\\{}=\\n"} 9
+hangar_http_requests_total{route="/a",method="GET",status="200"} ${10 + n}
+hangar_http_requests_total{route="/b",method="GET",status="404"} 2
+hangar_http_connections 4
+hangar_process_resident_bytes 1.5e+07
+hangar_asks_total{broken
+hangar_asks_total{model="org/a"} NaN
+`;
+  const ps = { models: [slot('org/a', 'busy', { memory: 5e6, waiting: 2 }), slot('we"ird,\\{}=\n', 'ready')], memory: { budget: 8e9, used: 5e6 } };
+  await withDaemon((req, res) => {
+    if (req.url !== '/metrics') return json(res, ps);
+    res.writeHead(200, { 'content-type': 'text/plain; version=0.0.4' });
+    res.end(figures(look++));
+    return null;
+  }, async () => {
+    const doc = (await hangar(['top', '--once', '--json'])).json;
+    const [a, odd] = doc.models;
+    assert.equal(a.asks, 4);
+    assert.equal(a.generated_tokens, 100);
+    assert.equal(a.speed, 50);
+    assert.equal(a.first_token_seconds, 0.1);
+    assert.equal(a.tokens_per_second, null);
+    assert.equal(a.waiting, 2);
+    assert.equal(odd.prompt_tokens, 9);
+    assert.equal(doc.http.requests, 12);
+    assert.equal(doc.http.connections, 4);
+    assert.equal(doc.http.requests_per_second, null);
+    assert.equal(doc.process.resident, 15e6);
+    const page = await hangar(['top']); // no terminal: one table
+    assert.equal(page.status, 0, page.err);
+    assert.match(page.out, /org\/a +busy +5\.0 MB +- +50\.0 +100 ms +2 +5/);
+    assert.match(page.out, /models +5\.0 MB of 8\.0 GB/);
+    assert.ok(!page.out.includes('\u001b'));
+  });
+  await withDaemon((req, res) => (req.url === '/metrics' ? json(res, { error: { code: 'denied', message: 'no' } }, 403) : json(res, ps)), async () => {
+    assert.equal((await hangar(['top', '--once'])).status, 4);
+  });
 });
 
 test('a socket with a long name', async () => {
