@@ -21,7 +21,8 @@
 uint64_t hg_pool_budget(const hangar *h)
 {
     if (h->settings->serve_memory) return h->settings->serve_memory;
-    return (uint64_t)(SHARE * (double)hg_total_memory());
+    uint64_t total = hg_total_memory();
+    return total ? (uint64_t)(SHARE * (double)total) : UINT64_MAX; /* not known: nothing is refused */
 }
 
 uint64_t hg_pool_used(const hg_pool *p)

@@ -37,6 +37,7 @@ void hg_slot_measure(hg_slot *s)
     if (bytes == 0 || s->kill_why) return;
     if (s->state != HG_SLOT_LOADING || bytes > s->memory) s->memory = bytes;
     hg_metric_set(HG_M_RUNNER_MEMORY, (const char *const[]){s->entry->name}, (double)s->memory);
+    hg_metric_set(HG_M_MEMORY_USED, NULL, (double)hg_pool_used(s->pool));
     if (s->entry->memory_limit == 0 || bytes <= s->entry->memory_limit) return;
     HG_AUTO(hg_auto_free)
     char *words = hg_format("%s grew over its memory limit of %s (it had %s)", s->entry->name,
