@@ -171,6 +171,8 @@ extern const hg_shape_fns hg_shape_openai_chat, hg_shape_openai_completion, hg_s
     hg_shape_openai_response, hg_shape_openai_transcript, hg_shape_ollama_generate, hg_shape_ollama_chat,
     hg_shape_ollama_embed;
 
+/* The chat template of a model (hangar_model_get's document), the caller's; NULL when it has none. Reads files (ollama_template.c). */
+char *hg_ollama_template(const hg_jval *model);
 /* The line that ends an Ollama answer to a request without a question: reason "load" or "unload". */
 void hg_ollama_put_done(const hg_shape *f, bool chat, const char *reason, hg_buf *out);
 

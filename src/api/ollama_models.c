@@ -129,12 +129,13 @@ static void put_info(const hg_jval *m, hg_jw *w)
     hg_jw_end(w);
 }
 
-static void put_capabilities(const char *task, hg_jw *w)
+/* chat: the model's template; NULL = none. */
+static void put_capabilities(const char *task, const char *chat, hg_jw *w)
 {
     hg_jw_arr(w, "capabilities");
     if (hg_streq(task, "text-generation")) {
         hg_jw_text(w, NULL, "completion");
-        hg_jw_text(w, NULL, "tools");
+        if (chat && strstr(chat, "tools")) hg_jw_text(w, NULL, "tools");
     } else if (hg_streq(task, "feature-extraction") || hg_streq(task, "sentence-similarity")) {
         hg_jw_text(w, NULL, "embedding");
     } else if (hg_streq(task, "automatic-speech-recognition")) {
@@ -143,8 +144,8 @@ static void put_capabilities(const char *task, hg_jw *w)
     hg_jw_end(w);
 }
 
-/* m: the model's document, or NULL for one in the cloud. */
-static void reply_show(hg_req *r, const char *name, const hg_entry *e, const hg_jval *m)
+/* m: the model's document, or NULL for one in the cloud; chat: its template. */
+static void reply_show(hg_req *r, const char *name, const hg_entry *e, const hg_jval *m, const char *chat)
 {
     HG_AUTO(hg_jw_auto_free) hg_jw *w = hg_jw_new();
     HG_AUTO(hg_auto_free)
@@ -158,11 +159,11 @@ static void reply_show(hg_req *r, const char *name, const hg_entry *e, const hg_
     hg_jw_obj(w, NULL);
     hg_jw_text(w, "modelfile", file);
     hg_jw_text(w, "parameters", "");
-    hg_jw_text(w, "template", "");
+    hg_jw_text(w, "template", m && chat ? chat : "");
     if (m) hg_jw_text(w, "license", hg_json_text_or(hg_json_get(m, "license"), ""));
     put_details(m, w);
     put_info(m, w);
-    put_capabilities(m ? hg_json_text_or(hg_json_get(m, "task"), "") : "text-generation", w);
+    put_capabilities(m ? hg_json_text_or(hg_json_get(m, "task"), "") : "text-generation", chat, w);
     hg_jw_text(w, "modified_at", hg_time_format(hg_req_host(r)->started, started));
     put_cloud(e, w);
     hg_answer_written(r, w);
@@ -170,7 +171,10 @@ static void reply_show(hg_req *r, const char *name, const hg_entry *e, const hg_
 
 static void show_work(hg_aside *a)
 {
+    HG_AUTO(hg_json_auto_free) hg_json *doc = NULL;
     a->code = hangar_model_get(a->host->h, a->ref, &a->json, &a->err);
+    if (a->code == HANGAR_OK) a->code = hg_json_parse(hg_str_of(a->json), NULL, &doc, &a->err);
+    if (a->code == HANGAR_OK) a->more = hg_ollama_template(hg_json_root(doc));
 }
 
 static void show_done(hg_aside *a)
@@ -178,7 +182,7 @@ static void show_done(hg_aside *a)
     HG_AUTO(hg_json_auto_free) hg_json *doc = NULL;
     if (a->code == HANGAR_OK) a->code = hg_json_parse(hg_str_of(a->json), NULL, &doc, &a->err);
     if (hg_aside_over(a)) return;
-    reply_show(a->r, a->name, NULL, hg_json_root(doc));
+    reply_show(a->r, a->name, NULL, hg_json_root(doc), a->more);
 }
 
 static void show(hg_req *r)
@@ -192,7 +196,7 @@ static void show(hg_req *r)
         return;
     }
     if (entry->kind == HG_ENTRY_CLOUD) {
-        reply_show(r, name, entry, NULL);
+        reply_show(r, name, entry, NULL, "tools"); /* providers take tools */
         return;
     }
     hg_aside *a = hg_aside_new(r, name, entry->ref, NULL);

@@ -9,7 +9,7 @@ import { models, ownHangar, reference } from '../support/models.mjs';
 import { addFake, fakeRunners, serve, sleep, stream, until } from '../support/serving.mjs';
 import { FaultHub } from '../support/faulthub.mjs';
 
-const own = ownHangar('ollama', 'tiny-chat-gguf', 'tiny-embed');
+const own = ownHangar('ollama', 'tiny-chat-gguf', 'tiny-chat', 'tiny-embed');
 for (const name of ['echo', 'endless', 'gone']) addFake(own, name);
 const daemon = await serve('ollama', { own });
 const hub = await new FaultHub().start();
@@ -46,7 +46,10 @@ test('tags and show', async () => {
   const shown = await client.show({ model });
   assert.deepEqual([shown.details.parameter_size, shown.details.quantization_level, shown.license], ['738K', 'Q8_0', 'apache-2.0']);
   assert.equal(shown.model_info['general.architecture'], 'llama');
-  assert.ok(shown.capabilities.includes('completion'));
+  assert.deepEqual(shown.capabilities, ['completion'], 'its template has no place for tools');
+  assert.match(shown.template, /im_start/);
+  assert.match((await client.show({ model: 'hangar-labs/tiny-chat' })).template, /im_start/);
+  assert.deepEqual((await client.show({ model: 'claude-3.7-sonnet' })).capabilities, ['completion', 'tools']);
   assert.deepEqual((await client.show({ model: embedder })).capabilities, ['embedding']);
   await assert.rejects(client.show({ model: 'no/such' }), status(404));
 });
