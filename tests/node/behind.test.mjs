@@ -2,11 +2,11 @@
 // The programs of examples/behind, started by `hangar wait` when the model is ready; and what the systemd units rely on.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import { join } from 'node:path';
 import test, { after, before } from 'node:test';
-import { program } from '../support/models.mjs';
+import { ownHangar, program } from '../support/models.mjs';
 import { runnersOf, serve, until } from '../support/serving.mjs';
 
 const top = process.env.HANGAR_TOP, model = 'hangar-labs/tiny-chat-gguf';
@@ -67,6 +67,23 @@ test('a Node backend streams, and its client\'s hanging up ends the generation',
   }
   await until('nothing is being answered', async () => (await d.get('/hangar/v1/ps')).json.models[0].state === 'ready');
   child.kill();
+});
+
+test('the configuration of the examples brings both up behind a daemon of their own', async () => {
+  const own = ownHangar('behind-up', 'tiny-chat', 'tiny-chat-gguf'), dir = join(own.home, 'behind');
+  mkdirSync(dir);
+  for (const name of ['api.py', 'backend.mjs']) copyFileSync(join(top, 'examples/behind', name), join(dir, name));
+  const config = readFileSync(join(top, 'examples/behind/hangar.yaml'), 'utf8').replace("'8000'", "'0'").replace("'8001'", "'0'");
+  writeFileSync(join(dir, 'hangar.yaml'), config.replace('[node,', `['${process.execPath}',`));
+  const child = spawn(program, ['up'], { env: { ...own.env, HANGAR_CONFIG: join(dir, 'hangar.yaml'), HANGAR_LISTEN: '127.0.0.1:0' }, stdio: ['ignore', 'pipe', 'pipe'] });
+  process.on('exit', () => child.kill('SIGTERM'));
+  let out = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => { out += text; });
+  const ended = new Promise((done) => child.on('close', (code) => done(code)));
+  await until('both run', () => /^api \| http:/m.test(out) && /^backend \| http:/m.test(out), 60);
+  child.kill('SIGINT');
+  assert.equal(await ended, 0, out);
+  own.remove();
 });
 
 test('the systemd units say what the daemon does', () => {
