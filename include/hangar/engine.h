@@ -70,6 +70,24 @@ HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_ask(hangar *h, const char *model
                                                     const hangar_generate_options *options, hangar_job *job,
                                                     char **out_json, hangar_err *err);
 
+/* Where a question to a model goes from here. */
+typedef enum hangar_where {
+    HANGAR_WHERE_HERE,   /* a process of this one's own: hangar_model_load, hangar_generate */
+    HANGAR_WHERE_DAEMON, /* a daemon runs: hangar_daemon_generate */
+    HANGAR_WHERE_CHAIN, /* none runs, and the model is in the cloud or has others that stand in for it: hangar_ask */
+} hangar_where;
+HANGAR_API hangar_where hangar_model_where(hangar *h, const char *model);
+
+/*
+ * hangar_ask by way of the daemon, which keeps the model for the next question. Events and document as there; a NOTE tells when another model
+ * answers. CANCELLED gives the document of what came, "finish":"cancelled".
+ */
+HANGAR_API HANGAR_MUST_CHECK hangar_code hangar_daemon_generate(hangar *h, const char *model,
+                                                                const hangar_message *messages, size_t count,
+                                                                const hangar_generate_options *options,
+                                                                hangar_job *job, char **out_json,
+                                                                hangar_err *err);
+
 typedef struct hangar_transcribe_options {
     size_t size;
     const char *language; /* "en", "pt", ...; NULL = the model finds out       */

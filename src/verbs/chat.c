@@ -16,6 +16,16 @@ typedef struct chat {
     size_t kept; /* how many /clear leaves: the system's message */
 } chat;
 
+hangar_code hg_asked_answer(const hg_asked *asked, const hangar_message *turns, size_t count,
+                            const hangar_generate_options *options, hangar_job *job, char **out_json,
+                            hangar_err *err)
+{
+    if (asked->model) return hangar_generate(asked->model, turns, count, options, job, out_json, err);
+    if (asked->daemon)
+        return hangar_daemon_generate(asked->h, asked->name, turns, count, options, job, out_json, err);
+    return hangar_ask(asked->h, asked->name, turns, count, options, job, out_json, err);
+}
+
 static hangar_code add(chat *c, const char *role, const char *content, hangar_err *err)
 {
     char *copy = hg_strdup(content);
@@ -71,7 +81,7 @@ static bool ends_session(hangar_code code)
 }
 
 /* One question and its answer. */
-static hangar_code answer(chat *c, hangar_model *model, const hangar_generate_options *options,
+static hangar_code answer(chat *c, const hg_asked *asked, const hangar_generate_options *options,
                           const char *question, hangar_err *err)
 {
     size_t before = c->count;
@@ -80,7 +90,7 @@ static hangar_code answer(chat *c, hangar_model *model, const hangar_generate_op
     hangar_code code = add(c, "user", question, err);
     if (code != HANGAR_OK) return code;
     char *text = NULL;
-    code = hangar_generate(model, c->turns, c->count, options, job, &text, err);
+    code = hg_asked_answer(asked, c->turns, c->count, options, job, &text, err);
     bool stopped = code == HANGAR_E_CANCELLED && !hangar_job_is_cancelled(c->call->job);
     if (code == HANGAR_OK || stopped) {
         code = keep_answer(c, job, text, options->max_tokens, err);
@@ -113,7 +123,7 @@ static bool command(chat *c, const char *line)
     return true;
 }
 
-hangar_code hg_chat(hg_call *call, hangar_model *model, const hangar_generate_options *options,
+hangar_code hg_chat(hg_call *call, const hg_asked *asked, const hangar_generate_options *options,
                     const char *system, hangar_err *err)
 {
     chat c = {.call = call};
@@ -130,7 +140,7 @@ hangar_code hg_chat(hg_call *call, hangar_model *model, const hangar_generate_op
             call->say(call->face, "this line is not UTF-8 text");
         } else if (text.len) {
             line.data[(size_t)(text.ptr - line.data) + text.len] = '\0';
-            if (text.ptr[0] != '/') code = answer(&c, model, options, text.ptr, err);
+            if (text.ptr[0] != '/') code = answer(&c, asked, options, text.ptr, err);
             else if (!command(&c, text.ptr)) break;
         }
         hg_buf_reset(&line);

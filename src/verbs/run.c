@@ -181,18 +181,20 @@ static hangar_code generate(hg_call *call, hangar_generate_options *options, con
                             char **out_json, hangar_err *err)
 {
     const run_args *a = call->args;
-    hangar_model *model = NULL;
-    hangar_code code = hangar_model_load(call->h, a->ref, call->job, &model, err);
+    hangar_where where = hangar_model_where(call->h, a->ref);
+    hg_asked asked = {.h = call->h, .name = a->ref, .daemon = where == HANGAR_WHERE_DAEMON};
+    hangar_code code = HANGAR_OK;
+    if (where == HANGAR_WHERE_HERE) code = hangar_model_load(call->h, a->ref, call->job, &asked.model, err);
     if (code != HANGAR_OK) return code;
     if (!prompt) {
-        code = hg_chat(call, model, options, a->system, err);
+        code = hg_chat(call, &asked, options, a->system, err);
     } else {
         hangar_message turns[2] = {{"system", a->system}, {"user", prompt}};
         size_t from = a->system ? 0 : 1;
-        code = hangar_generate(model, turns + from, 2 - from, options, call->job, out_json, err);
+        code = hg_asked_answer(&asked, turns + from, 2 - from, options, call->job, out_json, err);
         if (code == HANGAR_OK) tell_cut(call, *out_json);
     }
-    hangar_model_unload(model);
+    hangar_model_unload(asked.model);
     return code;
 }
 
@@ -255,7 +257,10 @@ const hg_verb hg_verb_run = {
     .name = "run",
     .group = "Use",
     .summary = "answer a prompt, or hold a conversation",
-    .about = "Loads the model into a child process and writes its answer as it comes. Without a PROMPT the "
+    .about = "Writes the model's answer as it comes: from the daemon, when one runs (it keeps the model for "
+             "the next time), else from a "
+             "child process that is loaded for this. A cloud model is asked over the network, with the key "
+             "in its variable. Without a PROMPT the "
              "standard input is the "
              "prompt; on a terminal it is a conversation that remembers what was said (/help lists its "
              "commands).\n"

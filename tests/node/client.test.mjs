@@ -5,6 +5,7 @@ import { spawn } from 'node:child_process';
 import { mkdirSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { fakeCloud } from '../support/fakecloud.mjs';
 import { events, fakeDaemon, json, slot } from '../support/fakedaemon.mjs';
 import { ownHangar, program } from '../support/models.mjs';
 
@@ -273,6 +274,62 @@ hangar_asks_total{model="org/a"} NaN
   await withDaemon((req, res) => (req.url === '/metrics' ? json(res, { error: { code: 'denied', message: 'no' } }, 403) : json(res, ps)), async () => {
     assert.equal((await hangar(['top', '--once'])).status, 4);
   });
+});
+
+test('run asks the daemon, and tells who answers', async () => {
+  const done = { model: 'other', fell_back: true, finish: 'stop', prompt_tokens: 3, prompt_reused: 0, generated_tokens: 2,
+    prompt_seconds: 0, generate_seconds: 0, load_seconds: 0, total_seconds: 0 };
+  const list = [['head', { asked: 'helper', model: 'other', fell_back: true, load_seconds: 0 }], ['text', { text: 'Par' }], ['text', { text: 'is \u00e9\n' }],
+    ['tool', { id: 'x' }], ['done', done]];
+  await withDaemon((req, res) => events(res, list, { size: 3 }), async (daemon) => {
+    const got = await hangar(['run', 'helper', 'What?', '--system', 'Be short', '--temperature', '0', '--stop', 'END', '-n', '7', '--seed', '5']);
+    assert.equal(got.status, 0, got.err);
+    assert.equal(got.out, 'Paris \u00e9\n');
+    assert.match(got.err, /other answers for helper/);
+    const { model, stream, messages, temperature, stop, max_tokens: most, seed, op } = daemon.requests[0].body;
+    assert.deepEqual({ model, stream, messages, temperature, stop, most, seed, op }, {
+      model: 'helper', stream: true, messages: [{ role: 'system', content: 'Be short' }, { role: 'user', content: 'What?' }],
+      temperature: 0, stop: ['END'], most: 7, seed: 5, op: undefined,
+    });
+    const doc = (await hangar(['run', 'helper', 'What?', '--json'])).json;
+    assert.deepEqual(doc, { text: 'Paris \u00e9\n', ...done });
+    await hangar(['run', 'helper', 'as it is', '--raw']);
+    assert.equal(daemon.requests[2].body.prompt, 'as it is');
+    assert.equal(daemon.requests[2].body.messages, undefined);
+  });
+  await withDaemon((req, res) => events(res, [['head', { model: 'helper' }], ['text', { text: 'half' }], ['error', { error: { code: 'engine', message: 'it died' } }]]), async () => {
+    const got = await hangar(['run', 'helper', 'What?']);
+    assert.equal(got.status, 1);
+    assert.equal(got.out.trim(), 'half');
+    assert.match(got.err, /it died/);
+  });
+});
+
+test('run asks a cloud model itself when no daemon runs', async () => {
+  const cloud = await fakeCloud({ text: 'Hello from afar' });
+  const file = join(own.home, 'cloud.yaml');
+  writeFileSync(file, `models: {list: {claude-3.7-sonnet: {url: '${cloud.url}', api_key_env: MY_CLAUDE_KEY},
+    near: {ref: org/not-here, fallback: [claude-3.7-sonnet]}}}\n`);
+  const extra = { HANGAR_CONFIG: file, MY_CLAUDE_KEY: 'canary-key', HF_HUB_OFFLINE: '1' };
+  try {
+    const got = await hangar(['run', 'claude-3.7-sonnet', 'Hi'], { extra });
+    assert.equal(got.status, 0, got.err);
+    assert.equal(got.out.trim(), 'Hello from afar');
+    assert.equal(cloud.requests[0].dialect, 'anthropic');
+    assert.equal(cloud.requests[0].json.model, 'claude-3-7-sonnet-20250219');
+    assert.equal(cloud.requests[0].headers['x-api-key'], 'canary-key');
+    const doc = await hangar(['run', 'claude-3.7-sonnet', 'Hi', '--json'], { extra });
+    assert.equal(doc.json.text, 'Hello from afar');
+    assert.ok(!(doc.out + doc.err).includes('canary'));
+    const chained = await hangar(['run', 'near', 'Hi'], { extra });
+    assert.equal(chained.out.trim(), 'Hello from afar');
+    assert.match(chained.err, /claude-3\.7-sonnet answers for near/);
+    const none = await hangar(['run', 'claude-3.7-sonnet', 'Hi'], { extra: { ...extra, MY_CLAUDE_KEY: '' } });
+    assert.notEqual(none.status, 0);
+    assert.match(none.err, /MY_CLAUDE_KEY/);
+  } finally {
+    await cloud.stop();
+  }
 });
 
 test('a socket with a long name', async () => {
