@@ -67,7 +67,7 @@ if(units AND NOT HANGAR_FUZZ)
     hg_test_program(${test} ${room})
     target_link_libraries(${test} PRIVATE PkgConfig::CMOCKA)
     add_test(NAME ${test} COMMAND ${isolated} $<TARGET_FILE:${test}>)
-    set_tests_properties(${test} PROPERTIES LABELS unit TIMEOUT 120 ENVIRONMENT "${environment}")
+    set_tests_properties(${test} PROPERTIES LABELS unit TIMEOUT 300 ENVIRONMENT "${environment}")
   endforeach()
 endif()
 

@@ -52,8 +52,8 @@ static hg_fault fault_of(hangar_code code)
 
 /* ---- generation, over the line ---- */
 
-/* A piece with more in it than text. */
-static void rich_piece(hg_ask *a, hg_str json)
+/* A piece with more in it than text. Whoever is told of its text may cancel the ask. */
+static void rich_piece(hg_ask_try *t, hg_str json)
 {
     HG_AUTO(hg_json_auto_free) hg_json *doc = NULL;
     if (hg_json_parse(json, NULL, &doc, NULL) != HANGAR_OK) return;
@@ -63,13 +63,13 @@ static void rich_piece(hg_ask *a, hg_str json)
     if (hg_json_is_string(text)) {
         HG_AUTO(hg_auto_free) char *literal = hg_json_print(text, false);
         size_t len = literal ? strlen(literal) : 0;
-        if (len >= 2 && !hg_ask_piece(a, (hg_str){literal + 1, len - 2}, hg_json_get(root, "logprobs")))
+        if (len >= 2 && !hg_ask_piece(t->ask, (hg_str){literal + 1, len - 2}, hg_json_get(root, "logprobs")))
             return;
     }
-    if (!call) return;
+    if (!call || !t->ask) return;
     const char *name = hg_json_text(hg_json_get(call, "name"));
     (void)hg_json_str(hg_json_get(call, "arguments"), &arguments);
-    if (name) hg_ask_tool(a, hg_json_text_or(hg_json_get(call, "id"), ""), name, arguments);
+    if (name) hg_ask_tool(t->ask, hg_json_text_or(hg_json_get(call, "id"), ""), name, arguments);
 }
 
 static void on_piece(void *ctx, const hg_raw *piece)
@@ -78,7 +78,7 @@ static void on_piece(void *ctx, const hg_raw *piece)
     hg_str inside;
     if (!t->ask) return;
     if (hg_words_plain(piece->json, &inside)) hg_ask_piece(t->ask, inside, NULL);
-    else rich_piece(t->ask, piece->json);
+    else rich_piece(t, piece->json);
 }
 
 static void on_end(void *ctx, hangar_code code, const hg_raw *done, const hangar_err *err)

@@ -275,6 +275,7 @@ static void set_entry(hg_entry *e, const char *name)
 {
     *e = (hg_entry){.name = (char *)(uintptr_t)name,
                     .ref = (char *)(uintptr_t)name,
+                    .path = (char *)(uintptr_t) "",
                     .kind = HG_ENTRY_LOCAL,
                     .keep_alive = NAN};
 }
