@@ -35,6 +35,7 @@ static struct {
     const char *json;   /* document, also on failure; NULL = none */
     const char *stream; /* sent as a TEXT event by generate */
     hangar_code exists, open, load;
+    hangar_where where;   /* of run */
     const char *bad_file; /* transcribe fails for it with NOT_FOUND */
     bool cancel_turn;     /* generate acts as if the turn had been stopped */
     int fails_after;      /* generate fails with LIMIT after so many that did not; 0 = it does not */
@@ -319,6 +320,105 @@ const char *hangar_serve_url(const hangar_server *server)
 void hangar_serve_stop(hangar_server *server, double grace)
 {
     if (server) hg_buf_printf(&seen, "serve ends within %g s\n", grace);
+}
+
+/* ---- the daemon, seen by its clients ---- */
+
+hangar_where hangar_model_where(hangar *h, const char *model)
+{
+    (void)h, (void)model;
+    return give.where;
+}
+/* A question by name, by way of `who`. */
+static hangar_code ask_by_name(const char *who, const char *model, const hangar_message *turns, size_t count,
+                               hangar_job *job, char **out, hangar_err *err)
+{
+    hg_buf_printf(&seen, "%s %s", who, model);
+    for (size_t i = 0; i < count; i++) hg_buf_printf(&seen, " %s:%s", turns[i].role, turns[i].content);
+    hg_buf_putc(&seen, '\n');
+    if (give.stream) hg_job_text(job, hg_str_of(give.stream));
+    return answer(out, err);
+}
+hangar_code hangar_ask(hangar *h, const char *model, const hangar_message *turns, size_t count,
+                       const hangar_generate_options *o, hangar_job *job, char **out, hangar_err *err)
+{
+    (void)h, (void)o;
+    return ask_by_name("ask", model, turns, count, job, out, err);
+}
+hangar_code hangar_daemon_generate(hangar *h, const char *model, const hangar_message *turns, size_t count,
+                                   const hangar_generate_options *o, hangar_job *job, char **out,
+                                   hangar_err *err)
+{
+    (void)h, (void)o;
+    return ask_by_name("daemon", model, turns, count, job, out, err);
+}
+hangar_code hangar_daemon_ps(hangar *h, char **out, hangar_err *err)
+{
+    (void)h;
+    hg_buf_puts(&seen, "ps\n");
+    return answer(out, err);
+}
+hangar_code hangar_daemon_top(hangar *h, const char *before, char **out, hangar_err *err)
+{
+    (void)h;
+    hg_buf_printf(&seen, "top%s\n", before ? " again" : "");
+    return answer(out, err);
+}
+hangar_code hangar_daemon_load(hangar *h, const char *model, const hangar_load_options *o, hangar_job *job,
+                               char **out, hangar_err *err)
+{
+    (void)h, (void)job;
+    hg_buf_printf(&seen, "daemon load %s%s", model, o->pinned ? " pinned" : "");
+    if (o->keeps) hg_buf_printf(&seen, " keep %g", o->keep_alive);
+    hg_buf_putc(&seen, '\n');
+    return answer(out, err);
+}
+hangar_code hangar_daemon_unload(hangar *h, const char *model, bool now, hangar_job *job, char **out,
+                                 hangar_err *err)
+{
+    (void)h, (void)job;
+    hg_buf_printf(&seen, "daemon unload %s%s\n", model, now ? " now" : "");
+    return answer(out, err);
+}
+hangar_code hangar_daemon_why(hangar *h, const char *model, const char *kind, int limit, char **out,
+                              hangar_err *err)
+{
+    (void)h;
+    hg_buf_printf(&seen, "why %s %s %d\n", model ? model : "-", kind ? kind : "-", limit);
+    return answer(out, err);
+}
+hangar_code hangar_daemon_wait(hangar *h, const char *const *models, const hangar_wait_options *o,
+                               hangar_job *job, char **out, hangar_err *err)
+{
+    (void)h, (void)job;
+    hg_buf_puts(&seen, "wait for");
+    note_list("models", models);
+    hg_buf_printf(&seen, " %g s%s\n", o->timeout, o->or_load ? " or load" : "");
+    return answer(out, err);
+}
+hangar_code hangar_key_create(hangar *h, const char *name, const char *scope, char **out, hangar_err *err)
+{
+    (void)h;
+    hg_buf_printf(&seen, "key %s for %s\n", name, scope ? scope : "-");
+    return answer(out, err);
+}
+hangar_code hangar_key_list(hangar *h, char **out, hangar_err *err)
+{
+    (void)h;
+    hg_buf_puts(&seen, "keys\n");
+    return answer(out, err);
+}
+hangar_code hangar_key_remove(hangar *h, const char *name, char **out, hangar_err *err)
+{
+    (void)h;
+    hg_buf_printf(&seen, "no key %s\n", name);
+    return answer(out, err);
+}
+hangar_code hangar_programs_run(hangar *h, const hangar_programs_options *o, hangar_job *job, hangar_err *err)
+{
+    (void)h, (void)job;
+    hg_buf_printf(&seen, "up within %g s\n", o->grace);
+    return answer(NULL, err);
 }
 
 /* ---- the face ---- */

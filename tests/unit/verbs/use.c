@@ -20,6 +20,25 @@ static void test_run_defaults(void **state)
     drop(&o);
 }
 
+/* The daemon has the model in its memory; a model in the cloud cannot be loaded at all. */
+static void test_run_elsewhere(void **state)
+{
+    (void)state;
+    give.json = "{\"text\":\"Hi\",\"finish\":\"stop\"}";
+    give.stream = "Hi";
+    give.where = HANGAR_WHERE_DAEMON;
+    outcome o = CALL("run", "m", "Hello");
+    assert_int_equal(o.code, HANGAR_OK);
+    assert_seen("daemon m user:Hello\n");
+    assert_string_equal(hg_buf_text(&o.text), "Hi");
+    drop(&o);
+    give.where = HANGAR_WHERE_CHAIN;
+    o = CALL("run", "m", "Hello");
+    assert_int_equal(o.code, HANGAR_OK);
+    assert_seen("ask m user:Hello\n");
+    drop(&o);
+}
+
 static void test_run_options(void **state)
 {
     (void)state;
@@ -322,6 +341,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, reset, clean)
     const struct CMUnitTest tests[] = {
         TEST(test_run_defaults),
+        TEST(test_run_elsewhere),
         TEST(test_run_options),
         TEST(test_run_files),
         TEST(test_run_input),
