@@ -38,13 +38,13 @@ test: deps tests-deps $(BUILD)/build.ninja ## all tests; T=word runs those whose
 	@tests/run-all $(BUILD) --parallel $(JOBS) $(if $(T),-R '$(T)')
 
 asan: deps ## the unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
-	@tests/run-preset asan $(JOBS) $(T)
+	@tests/run-preset asan $(JOBS) '$(T)'
 ubsan: deps ## the unit tests under UndefinedBehaviorSanitizer alone
-	@tests/run-preset ubsan $(JOBS) $(T)
+	@tests/run-preset ubsan $(JOBS) '$(T)'
 tsan: deps ## the unit tests under ThreadSanitizer
-	@tests/run-preset tsan $(JOBS) $(T)
-clang: deps ## build everything with clang, warnings as errors
-	@cmake --preset clang >/dev/null && cmake --build --preset clang -j $(JOBS)
+	@tests/run-preset tsan $(JOBS) '$(T)'
+clang: deps ## build the programs with clang, warnings as errors (the tests are, too, by tsan)
+	@cmake --preset clang >/dev/null && cmake --build --preset clang -j $(JOBS) --target programs
 
 check: deps ## layers, sizes, documents, format
 	@tools/check
