@@ -43,8 +43,8 @@ ubsan: deps ## the unit tests under UndefinedBehaviorSanitizer alone
 	@tests/run-preset ubsan $(JOBS) '$(T)'
 tsan: deps ## the unit tests under ThreadSanitizer
 	@tests/run-preset tsan $(JOBS) '$(T)'
-clang: deps ## build the programs with clang, warnings as errors (the tests are, too, by tsan)
-	@cmake --preset clang >/dev/null && cmake --build --preset clang -j $(JOBS) --target programs
+clang: deps ## build everything with clang, warnings as errors
+	@cmake --preset clang >/dev/null && cmake --build --preset clang -j $(JOBS)
 
 check: deps ## layers, sizes, documents, format
 	@tools/check
