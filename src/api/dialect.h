@@ -116,6 +116,8 @@ hangar_code hg_read_integer(const hg_jval *body, const char *key, int64_t min, i
                             hg_jw *w, hangar_err *err);
 /* temperature, top_p, min_p, top_k, repeat_penalty, presence_penalty, frequency_penalty, seed, stop. */
 hangar_code hg_read_sampling(const hg_jval *body, hg_jw *w, hangar_err *err);
+/* "logprobs" (whether, kept in f) and "top_logprobs" (of how many others, told in *out_top). */
+hangar_code hg_read_logprobs(const hg_jval *body, hg_jw *w, hg_shape *f, int64_t *out_top, hangar_err *err);
 /* A text, or a list of texts. */
 hangar_code hg_read_stop(const hg_jval *stop, hg_jw *w, hangar_err *err);
 /* Refuses a member that is there and says something: not null, false, 0, "", [] or {}. */

@@ -69,26 +69,15 @@ static hangar_code read_format(const hg_jval *format, hg_jw *w, bool *out_json, 
     return HANGAR_OK;
 }
 
-static hangar_code read_logprobs(const hg_jval *body, hg_jw *w, hg_shape *f, hangar_err *err)
-{
-    int64_t top = 0;
-    const hg_jval *v = hg_json_get(body, "top_logprobs");
-    f->logprobs = hg_json_bool_or(hg_json_get(body, "logprobs"), false);
-    if (!hg_json_is_null(v) && (!hg_json_i64(v, &top) || top < 0 || top > HG_GENERATE_LOGPROBS_MAX))
-        return hg_fail(err, HANGAR_E_USAGE, "\"top_logprobs\" must be a whole number from 0 to %d",
-                       HG_GENERATE_LOGPROBS_MAX);
-    if (f->logprobs) hg_jw_i64(w, "logprobs", top);
-    return HANGAR_OK;
-}
-
 /* Members that generate and chat have in common. *out_whole: the answer must not be spliced. */
 static hangar_code read_common(const hg_jval *body, hg_ask_spec *spec, hg_shape *f, hg_jw *w, bool *out_whole,
                                hangar_err *err)
 {
+    int64_t top;
     hangar_code code = hg_read_nothing(body, "think", "no model here tells its thoughts apart", err);
     if (code == HANGAR_OK) code = read_options(hg_json_get(body, "options"), w, err);
     if (code == HANGAR_OK) code = read_format(hg_json_get(body, "format"), w, out_whole, err);
-    if (code == HANGAR_OK) code = read_logprobs(body, w, f, err);
+    if (code == HANGAR_OK) code = hg_read_logprobs(body, w, f, &top, err);
     if (code == HANGAR_OK) code = hg_read_keep_alive(hg_json_get(body, "keep_alive"), &spec->keep_alive, err);
     spec->streams = hg_json_bool_or(hg_json_get(body, "stream"), true);
     return code;

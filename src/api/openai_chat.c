@@ -118,15 +118,10 @@ static hangar_code read_format(const hg_jval *format, hg_jw *w, bool *out_json, 
 static hangar_code read_logprobs(const hg_jval *body, hg_jw *w, hg_shape *f, hangar_err *err)
 {
     int64_t top = 0;
-    const hg_jval *v = hg_json_get(body, "top_logprobs");
-    f->logprobs = hg_json_bool_or(hg_json_get(body, "logprobs"), false);
-    if (!hg_json_is_null(v) && (!hg_json_i64(v, &top) || top < 0 || top > HG_GENERATE_LOGPROBS_MAX))
-        return hg_fail(err, HANGAR_E_USAGE, "\"top_logprobs\" must be a whole number from 0 to %d",
-                       HG_GENERATE_LOGPROBS_MAX);
-    if (top > 0 && !f->logprobs)
-        return hg_fail(err, HANGAR_E_USAGE, "\"top_logprobs\" needs \"logprobs\" to be true");
-    if (f->logprobs) hg_jw_i64(w, "logprobs", top);
-    return HANGAR_OK;
+    hangar_code code = hg_read_logprobs(body, w, f, &top, err);
+    if (code == HANGAR_OK && top > 0 && !f->logprobs)
+        code = hg_fail(err, HANGAR_E_USAGE, "\"top_logprobs\" needs \"logprobs\" to be true");
+    return code;
 }
 
 /* What no engine here can do; said plainly instead of being passed over, for the answer would not be what was asked for. */

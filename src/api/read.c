@@ -79,6 +79,19 @@ hangar_code hg_read_sampling(const hg_jval *body, hg_jw *w, hangar_err *err)
     return code == HANGAR_OK ? hg_read_stop(hg_json_get(body, "stop"), w, err) : code;
 }
 
+hangar_code hg_read_logprobs(const hg_jval *body, hg_jw *w, hg_shape *f, int64_t *out_top, hangar_err *err)
+{
+    const hg_jval *v = hg_json_get(body, "top_logprobs");
+    *out_top = 0;
+    f->logprobs = hg_json_bool_or(hg_json_get(body, "logprobs"), false);
+    if (!hg_json_is_null(v) &&
+        (!hg_json_i64(v, out_top) || *out_top < 0 || *out_top > HG_GENERATE_LOGPROBS_MAX))
+        return hg_fail(err, HANGAR_E_USAGE, "\"top_logprobs\" must be a whole number from 0 to %d",
+                       HG_GENERATE_LOGPROBS_MAX);
+    if (f->logprobs) hg_jw_i64(w, "logprobs", *out_top);
+    return HANGAR_OK;
+}
+
 static bool stop_fits(const hg_jval *v)
 {
     const char *s = hg_json_text(v);

@@ -34,7 +34,6 @@ struct hangar_server {
     hg_status *status;
     hangar_job *job;
     pthread_t thread;
-    bool running;             /* the thread is there */
     const hg_entry **preload; /* NULL-terminated */
     size_t preload_count;
     seen *seen;
@@ -182,9 +181,7 @@ static hangar_code start(hangar_server *s, hangar *h, const hangar_serve_options
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int sys = pthread_create(&s->thread, NULL, loop_main, s);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (sys != 0) return hg_fail_errno(err, sys, "starting a thread");
-    s->running = true;
-    return HANGAR_OK;
+    return sys == 0 ? HANGAR_OK : hg_fail_errno(err, sys, "starting a thread");
 }
 
 /* ---- the end ---- */

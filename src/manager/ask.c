@@ -230,11 +230,11 @@ static hg_json *close_list(hg_jw **list)
     return doc;
 }
 
-bool hg_ask_piece(hg_ask *a, hg_str inside, const hg_jval *logprobs)
+bool hg_ask_piece(hg_ask *a, hg_str literal, const hg_jval *logprobs)
 {
     hangar_err err = {0};
     talking(a);
-    hg_buf_str(&a->text, inside);
+    hg_buf_str(&a->text, (hg_str){literal.ptr + 1, literal.len - 2});
     a->pieces++;
     if (hg_buf_check(&a->text, &err) != HANGAR_OK) {
         hg_wrap(&err, err.code, "the answer");
@@ -250,26 +250,11 @@ bool hg_ask_piece(hg_ask *a, hg_str inside, const hg_jval *logprobs)
     }
     tell_head(a);
     a->told = true;
-    /* The literal with its quotes, in one piece: only this try's bytes lie between them. */
-    hg_buf literal;
-    char small[512];
-    hg_buf_init(&literal, HG_ASK_TEXT_MAX + 2);
-    hg_str whole = {small, inside.len + 2};
-    if (whole.len <= sizeof small) {
-        small[0] = small[whole.len - 1] = '"';
-        memcpy(small + 1, inside.ptr, inside.len);
-    } else {
-        hg_buf_putc(&literal, '"');
-        hg_buf_str(&literal, inside);
-        hg_buf_putc(&literal, '"');
-        whole = hg_buf_view(&literal);
-    }
-    a->fns.text(a->ctx, whole, logprobs);
-    hg_buf_deinit(&literal);
+    a->fns.text(a->ctx, literal, logprobs);
     return true;
 }
 
-bool hg_ask_tool(hg_ask *a, const char *id, const char *name, hg_str arguments)
+void hg_ask_tool(hg_ask *a, const char *id, const char *name, hg_str arguments)
 {
     talking(a);
     a->spliceable = false;
@@ -280,12 +265,11 @@ bool hg_ask_tool(hg_ask *a, const char *id, const char *name, hg_str arguments)
         hg_jw_text(w, "name", name);
         hg_jw_str(w, "arguments", arguments);
         hg_jw_end(w);
-        return true;
+        return;
     }
     tell_head(a);
     a->told = true;
     a->fns.tool(a->ctx, id, name, arguments);
-    return true;
 }
 
 /* What was held back of an answer that does not stream: the text in one piece, and the tool calls. */
@@ -294,10 +278,7 @@ static void tell_held(hg_ask *a)
     HG_AUTO(hg_json_auto_free) hg_json *logprobs = close_list(&a->logprobs);
     HG_AUTO(hg_json_auto_free) hg_json *tools = close_list(&a->tools);
     hg_buf literal;
-    hg_buf_init(&literal, HG_ASK_TEXT_MAX + 2);
-    hg_buf_putc(&literal, '"');
-    hg_buf_str(&literal, hg_buf_view(&a->text));
-    hg_buf_putc(&literal, '"');
+    hg_words_literal(hg_buf_view(&a->text), &literal);
     if (a->text.len > 0 && literal.state == HANGAR_OK)
         a->fns.text(a->ctx, hg_buf_view(&literal), hg_json_root(logprobs));
     hg_buf_deinit(&literal);

@@ -20,7 +20,7 @@ static hg_fault fault_of(hg_cloud_fault fault)
 static void on_text(void *ctx, hg_str literal)
 {
     hg_ask_try *t = ctx;
-    if (literal.len >= 2) hg_ask_piece(t->ask, (hg_str){literal.ptr + 1, literal.len - 2}, NULL);
+    hg_ask_piece(t->ask, literal, NULL);
 }
 
 static void on_tool(void *ctx, const char *id, const char *name, hg_str arguments)

@@ -87,9 +87,9 @@ hangar_code hg_ask_cloud(hg_ask_try *t, hg_fault *out_fault, hangar_err *err);
 
 /* Called by the tries; t->ask is not NULL. The try is over when end or failed is told and must be freed by the caller beforehand. */
 void hg_ask_working(hg_ask *a, double load_seconds); /* the target is at it now */
-bool hg_ask_piece(hg_ask *a, hg_str inside,
-                  const hg_jval *logprobs); /* the inside of a literal; false: the ask is over */
-bool hg_ask_tool(hg_ask *a, const char *id, const char *name, hg_str arguments);
+/* A piece of text as a JSON literal with its quotes; false: the ask is over. */
+bool hg_ask_piece(hg_ask *a, hg_str literal, const hg_jval *logprobs);
+void hg_ask_tool(hg_ask *a, const char *id, const char *name, hg_str arguments);
 void hg_ask_ended(hg_ask *a, const hg_ask_end *end);
 void hg_ask_failed(hg_ask *a, hg_fault fault, double retry_after, const hangar_err *err);
 
@@ -98,6 +98,8 @@ void hg_ask_failed(hg_ask *a, hg_fault fault, double retry_after, const hangar_e
 bool hg_words_plain(hg_str json, hg_str *out_inside);
 /* The CALL of a question: its members, op, and what has begun. */
 hangar_code hg_words_call(const hg_ask *a, const hg_entry *entry, char **out, hangar_err *err);
+/* The literal that has this inside; inits out, whose state says whether it fits. */
+void hg_words_literal(hg_str inside, hg_buf *out);
 /* What a literal's inside says, as text of the caller's. */
 hangar_code hg_words_text(hg_str inside, hg_buf *out, hangar_err *err);
 

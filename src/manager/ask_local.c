@@ -62,9 +62,7 @@ static void rich_piece(hg_ask_try *t, hg_str json)
     hg_str arguments = HG_STR("{}");
     if (hg_json_is_string(text)) {
         HG_AUTO(hg_auto_free) char *literal = hg_json_print(text, false);
-        size_t len = literal ? strlen(literal) : 0;
-        if (len >= 2 && !hg_ask_piece(t->ask, (hg_str){literal + 1, len - 2}, hg_json_get(root, "logprobs")))
-            return;
+        if (literal && !hg_ask_piece(t->ask, hg_str_of(literal), hg_json_get(root, "logprobs"))) return;
     }
     if (!call || !t->ask) return;
     const char *name = hg_json_text(hg_json_get(call, "name"));
@@ -77,7 +75,9 @@ static void on_piece(void *ctx, const hg_raw *piece)
     hg_ask_try *t = ctx;
     hg_str inside;
     if (!t->ask) return;
-    if (hg_words_plain(piece->json, &inside)) hg_ask_piece(t->ask, inside, NULL);
+    /* Its quotes stand around it in the frame. */
+    if (hg_words_plain(piece->json, &inside))
+        hg_ask_piece(t->ask, (hg_str){inside.ptr - 1, inside.len + 2}, NULL);
     else rich_piece(t, piece->json);
 }
 
@@ -146,7 +146,7 @@ static void drain(hg_ask_work *w)
     hg_buf_reset(&w->text);
     pthread_mutex_unlock(&w->mutex);
     if (!some || !w->t || !w->t->ask || hg_jw_finish(jw, false, &literal, NULL) != HANGAR_OK) return;
-    hg_ask_piece(w->t->ask, (hg_str){literal + 1, strlen(literal) - 2}, NULL);
+    hg_ask_piece(w->t->ask, hg_str_of(literal), NULL);
 }
 
 static void drain_posted(void *ctx)

@@ -44,15 +44,20 @@ bool hg_words_plain(hg_str json, hg_str *out_inside)
     return literal_valid(*out_inside);
 }
 
+void hg_words_literal(hg_str inside, hg_buf *out)
+{
+    hg_buf_init(out, HG_ASK_TEXT_MAX + 2);
+    hg_buf_putc(out, '"');
+    hg_buf_str(out, inside);
+    hg_buf_putc(out, '"');
+}
+
 hangar_code hg_words_text(hg_str inside, hg_buf *out, hangar_err *err)
 {
     HG_AUTO(hg_json_auto_free) hg_json *doc = NULL;
     hg_buf literal;
     hg_str text = {0};
-    hg_buf_init(&literal, HG_ASK_TEXT_MAX + 2);
-    hg_buf_putc(&literal, '"');
-    hg_buf_str(&literal, inside);
-    hg_buf_putc(&literal, '"');
+    hg_words_literal(inside, &literal);
     hangar_code code = hg_buf_check(&literal, err);
     if (code == HANGAR_OK)
         code = hg_json_parse(hg_buf_view(&literal), &(hg_json_limits){.bytes = literal.len}, &doc, err);
