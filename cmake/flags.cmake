@@ -41,6 +41,9 @@ endif()
 if(sanitize)
   add_compile_options(-fsanitize=${sanitize} -fno-sanitize-recover=all -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${sanitize})
+  if(sanitize MATCHES "address|thread|memory") # these have memory of their own, and run before the program does
+    add_compile_definitions(HG_SANITIZED)
+  endif()
   # GCC's sanitizers make some of its own warnings misfire; the plain builds gate on them.
   add_compile_options(-Wno-maybe-uninitialized -Wno-stringop-overflow -Wno-format-truncation -Wno-unknown-warning-option)
 else()

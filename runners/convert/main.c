@@ -47,7 +47,7 @@ static void on_event(void *ctx, const hangar_event *event)
 /* Sanitizers take terabytes of addresses for themselves. */
 static bool limit_memory(void)
 {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef HG_SANITIZED
     return true;
 #else
     const struct rlimit data = {HG_CONVERT_MEMORY_MAX, HG_CONVERT_MEMORY_MAX};

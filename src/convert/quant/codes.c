@@ -9,13 +9,7 @@
  * becomes vectors under strict floating point: a least or a largest number is looked for among the numbers' bits, as integers. No product is
  * fused with a sum, so that all versions write the same codes. They are static: compilers do not agree on the names of others.
  */
-#if defined(__has_feature)
-#    if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#        define ONE_VERSION
-#    endif
-#endif
-#if !defined(__x86_64__) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || \
-    defined(ONE_VERSION)
+#if !defined(__x86_64__) || defined(HG_SANITIZED)
 #    define MANY
 #elif defined(__clang__)
 #    pragma STDC FP_CONTRACT OFF

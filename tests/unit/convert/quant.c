@@ -20,15 +20,6 @@
 
 #include <cmocka.h>
 
-/* Sanitizers need memory of their own. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#    define CHECKED
-#elif defined(__has_feature)
-#    if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#        define CHECKED
-#    endif
-#endif
-
 /* ---- plain definitions ---- */
 
 static float of_half(uint16_t h)
@@ -421,7 +412,7 @@ static void cancelled_or_full(void **state)
 static void bounded(void **state)
 {
     (void)state;
-#if !defined(CHECKED)
+#if !defined(HG_SANITIZED)
     uint64_t shape[] = {8192, 8192};
     hg_tensor large = {"large", shape, 8192 * 8192, 0, 4ULL * 8192 * 8192, HG_DTYPE_F32, 2};
     char *path = hg_strdup(at("large.bin"));
