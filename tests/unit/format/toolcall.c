@@ -249,7 +249,7 @@ static double worked(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-/* Four times as much takes about four times as long; with n squared in it it would be sixteen times, or thousands. */
+/* Four times as much takes about four times as long, beyond the size of one call; with n squared in it it would be sixteen times, or thousands. */
 static bool linear(const double took[2])
 {
     return took[1] <= 9 * took[0] + 0.02;
@@ -268,7 +268,8 @@ static void linear_time(void **state)
             char *answers[2];
             double took[2] = {1e9, 1e9};
             for (int k = 0; k < 2; k++)
-                answers[k] = repeated(heads[h], texts[i], ((size_t)1 << 17 << (2 * k)) / strlen(texts[i]));
+                answers[k] =
+                    repeated(heads[h], texts[i], (HG_TOOLCALL_BYTES_MAX * 2 << (2 * k)) / strlen(texts[i]));
             for (int trial = 0; trial < 40 && (trial < 2 || !linear(took));
                  trial++) { /* as other work disturbs */
                 for (int k = 0; k < 2; k++) {
