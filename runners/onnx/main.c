@@ -48,6 +48,9 @@ static hangar_code on_call(hg_onnx *o, const hg_frame *frame)
     else if (strcmp(op, "encode") == 0)
         code = hg_onnx_encode(o, doc, frame->bin, frame->bin_len, &done, &bin, &bin_len, &err);
     else if (strcmp(op, "generate") == 0) code = hg_onnx_generate(o, doc, &done, &err);
+    else if (!o->media &&
+             (strcmp(op, "transcribe") == 0 || strcmp(op, "ctc") == 0 || strcmp(op, "picture") == 0))
+        code = hg_fail(&err, HANGAR_E_USAGE, "\"%s\" needs a LOAD with \"media\"", op);
     else if (strcmp(op, "transcribe") == 0) code = hg_onnx_transcribe(o, doc, frame->fd, &done, &err);
     else if (strcmp(op, "ctc") == 0) code = hg_onnx_ctc(o, doc, frame->fd, &done, &err);
     else if (strcmp(op, "picture") == 0)

@@ -51,8 +51,8 @@ typedef struct hg_onnx {
     int threads;
     bool prepack;
     GraphOptimizationLevel level; /* what the engine may do to the graphs */
-    bool loaded;
-    int sandbox; /* hg_sandbox_enter's level */
+    bool loaded, media;           /* media: libav is there */
+    int sandbox;                  /* hg_sandbox_enter's level */
     hg_map *maps;
     size_t map_count;
     hg_graph graphs[HG_ONNX_GRAPHS_MAX];
@@ -63,6 +63,9 @@ typedef struct hg_onnx {
     struct hg_writer *writer;   /* the decoder of the last "generate", kept for the next */
     OrtRunOptions *run_options; /* of the running call, so that it can be ended from outside; NULL = none */
 } hg_onnx;
+
+/* libav.c: loads libav. INTERNAL when it cannot be. */
+hangar_code hg_libav_ready(hangar_err *err);
 
 /* session.c */
 hangar_code hg_onnx_init(hg_onnx *o, hangar_err *err);

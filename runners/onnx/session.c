@@ -304,7 +304,9 @@ hangar_code hg_onnx_load(hg_onnx *o, const hg_jval *load, const char *bin, size_
     o->prepack = hg_json_bool_or(hg_json_get(load, "prepack"), true);
     if (!read_level(hg_json_get(load, "optimize"), &o->level))
         return hg_fail(err, HANGAR_E_INVALID, "a LOAD with an unknown \"optimize\"");
-    hangar_code code = enter_cage(o, folder, files, err);
+    o->media = hg_json_bool_or(hg_json_get(load, "media"), false);
+    hangar_code code = o->media ? hg_libav_ready(err) : HANGAR_OK;
+    if (code == HANGAR_OK) code = enter_cage(o, folder, files, err);
     if (code == HANGAR_OK) code = hg_text_new(hg_json_get(load, "texts"), bin, bin_len, &o->text, err);
     if (code == HANGAR_OK) code = map_files(o, files, err);
     for (hg_json_iter it = hg_json_iter_of(graphs); code == HANGAR_OK && hg_json_next(&it);) {

@@ -60,23 +60,6 @@ static void on_turn(void *ctx)
 
 /* ---- shards ---- */
 
-/* libmicrohttpd's own words, which are few. */
-static void on_log(void *cls, const char *fmt, va_list args)
-{
-    char line[256];
-    (void)cls;
-    vsnprintf(line, sizeof line, fmt, args);
-    line[strcspn(line, "\r\n")] = '\0';
-    hg_log(HG_LOG_DEBUG, "http", "%s", line);
-}
-
-/* The escapes in an address are decoded by hg_target_parse, once: here they stay. */
-static size_t keep_escapes(void *cls, struct MHD_Connection *connection, char *text)
-{
-    (void)cls, (void)connection;
-    return strlen(text);
-}
-
 static hangar_code start_shard(hg_server *s, hg_shard *shard, hangar_err *err)
 {
     shard->s = s;
@@ -87,7 +70,7 @@ static hangar_code start_shard(hg_server *s, hg_shard *shard, hangar_err *err)
         {MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)hg_req_begin, shard},
         {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)hg_req_completed, shard},
         {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)hg_conn_notify, shard},
-        {MHD_OPTION_UNESCAPE_CALLBACK, (intptr_t)keep_escapes, NULL},
+        {MHD_OPTION_UNESCAPE_CALLBACK, (intptr_t)hg_mhd_keep_escapes, NULL},
 #if MHD_VERSION >= 0x00097700
         {MHD_OPTION_CLIENT_DISCIPLINE_LVL, 2, NULL},
 #endif
@@ -95,8 +78,8 @@ static hangar_code start_shard(hg_server *s, hg_shard *shard, hangar_err *err)
     };
     shard->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET |
                                          MHD_USE_ERROR_LOG,
-                                     0, NULL, NULL, hg_req_handle, shard, MHD_OPTION_EXTERNAL_LOGGER, on_log,
-                                     NULL, MHD_OPTION_ARRAY, options, MHD_OPTION_END);
+                                     0, NULL, NULL, hg_req_handle, shard, MHD_OPTION_EXTERNAL_LOGGER,
+                                     hg_mhd_log, "http", MHD_OPTION_ARRAY, options, MHD_OPTION_END);
     const union MHD_DaemonInfo *info =
         shard->daemon ? MHD_get_daemon_info(shard->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
     if (!info) return hg_fail(err, HANGAR_E_FAILED, "the HTTP server did not start");
@@ -269,6 +252,7 @@ static hangar_code start(hg_server *s, const hg_server_options *o, hangar_err *e
     if (code == HANGAR_OK) code = make_room(s, err);
     if (code == HANGAR_OK) code = hg_timer_new(loop, hg_conn_tick, s, &s->tick, err);
     if (code == HANGAR_OK) code = hg_timer_new(loop, on_again, s, &s->again, err);
+    if (code == HANGAR_OK) code = hg_mhd_ready(err);
     if (code == HANGAR_OK) code = start_shard(s, &s->shards[0], err);
     s->shard_count = 1;
     if (code == HANGAR_OK && o->listen && o->listen[0]) code = listen_tcp(s, o->listen, err);

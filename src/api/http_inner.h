@@ -29,11 +29,10 @@
 #include "api/form.h"
 #include "api/http.h"
 #include "api/listen.h"
+#include "api/microhttpd.h"
 #include "api/target.h"
 #include "base/unixsock.h"
 #include "manager/keys.h"
-
-#include <microhttpd.h>
 
 /* ---- limits ---- */
 

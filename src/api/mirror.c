@@ -182,13 +182,6 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
     return r->route->fn(r);
 }
 
-/* The escapes in an address are decoded by hg_target_parse, once: here they stay. */
-static size_t keep_escapes(void *cls, struct MHD_Connection *connection, char *text)
-{
-    (void)cls, (void)connection;
-    return strlen(text);
-}
-
 /* ---- start and stop ---- */
 
 /* The listening socket, its port and the mirror's address. */
@@ -223,18 +216,10 @@ static hangar_code take_token(hangar_mirror *m, const char *token, hangar_err *e
     return m->token ? HANGAR_OK : hg_fail_memory(err);
 }
 
-/* libmicrohttpd's own words, which are few. */
-static void on_log(void *cls, const char *fmt, va_list args)
-{
-    char line[256];
-    (void)cls;
-    vsnprintf(line, sizeof line, fmt, args);
-    line[strcspn(line, "\r\n")] = '\0';
-    hg_log(HG_LOG_WARN, "mirror", "%s", line);
-}
-
 static hangar_code start_daemon(hangar_mirror *m, hangar_err *err)
 {
+    hangar_code code = hg_mhd_ready(err);
+    if (code != HANGAR_OK) return code;
     struct MHD_OptionItem options[] = {
         {MHD_OPTION_LISTEN_SOCKET, m->socket, NULL},
         {MHD_OPTION_THREAD_POOL_SIZE, HG_MIRROR_THREADS, NULL},
@@ -244,12 +229,12 @@ static hangar_code start_daemon(hangar_mirror *m, hangar_err *err)
         {MHD_OPTION_STRICT_FOR_CLIENT, 1, NULL},
         {MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)on_target, m},
         {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)on_completed, m},
-        {MHD_OPTION_UNESCAPE_CALLBACK, (intptr_t)keep_escapes, NULL},
+        {MHD_OPTION_UNESCAPE_CALLBACK, (intptr_t)hg_mhd_keep_escapes, NULL},
         {MHD_OPTION_END, 0, NULL},
     };
     m->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG,
-                                 0, NULL, NULL, on_request, m, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
-                                 MHD_OPTION_ARRAY, options, MHD_OPTION_END);
+                                 0, NULL, NULL, on_request, m, MHD_OPTION_EXTERNAL_LOGGER, hg_mhd_log,
+                                 "mirror", MHD_OPTION_ARRAY, options, MHD_OPTION_END);
     if (!m->daemon) return hg_fail(err, HANGAR_E_FAILED, "the HTTP server did not start");
     m->socket = -1; /* the daemon's now */
     return HANGAR_OK;

@@ -20,12 +20,12 @@
 
 #include "api/access.h"
 #include "api/listen.h"
+#include "api/microhttpd.h"
 #include "api/target.h"
 #include "base/hash.h"
 #include "base/json.h"
 #include "hangar/mirror.h"
 
-#include <microhttpd.h>
 #include <pthread.h>
 #include <sys/stat.h>
 

@@ -8,7 +8,8 @@
  * LOAD  {"folder","files":[...],"graphs":[{"name","path","initializers":[
  *          {"name","file","offset","bytes","dtype","shape"}]}],
  *        "threads": 0 = all usable, "prepack": false = weights stay mapped and are not packed anew (default true),
- *        "optimize": "off", "basic" or "all" (the default): what the engine may do to the graphs}
+ *        "optimize": "off", "basic" or "all" (the default): what the engine may do to the graphs,
+ *        "media": true = "transcribe", "ctc" and "picture" will be called: they need libav, which takes 0.1 s to load (default false)}
  *        "texts":[{"name","offset","bytes"}]: files of the repository, which lie in the frame's binary part, for "generate":
  *          tokenizer.json, tokenizer_config.json, chat_template.jinja, generation_config.json, config.json; any may be missing
  *        "initializers" may be left out. The runner reads only "folder" and "files"; before it reads the first

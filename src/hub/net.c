@@ -2,11 +2,11 @@
 #include "hub/net.h"
 
 #include "base/clock.h"
+#include "base/curl.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "hub/guard.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -15,14 +15,6 @@
     (64u << 10)           /* body bytes of a redirect or an error that are read for the connection's sake */
 #define STALL_BYTES  1024 /* fewer in stall_timeout is a stall */
 #define POLL_SECONDS 0.1
-
-static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
-static CURLcode curl_ready = CURLE_FAILED_INIT;
-
-static void init_curl(void)
-{
-    curl_ready = curl_global_init(CURL_GLOBAL_DEFAULT);
-}
 
 /* Appends a header; on failure the list is freed and NULL. */
 static bool add_header(struct curl_slist **list, const char *line)
@@ -55,15 +47,14 @@ static hangar_code make_headers(hg_net *net, hangar_err *err)
 
 hangar_code hg_net_open(const hg_settings *settings, hangar_job *job, hg_net **out, hangar_err *err)
 {
-    pthread_once(&curl_once, init_curl);
-    if (curl_ready != CURLE_OK)
-        return hg_fail(err, HANGAR_E_INTERNAL, "libcurl does not start: %s", curl_easy_strerror(curl_ready));
+    hangar_code code = hg_curl_ready(err);
+    if (code != HANGAR_OK) return code;
     hg_net *net = hg_calloc(1, sizeof *net);
     if (!net) return hg_fail_memory(err);
     net->settings = settings;
     net->job = job;
     net->deadline = settings->timeout > 0 ? hg_now() + settings->timeout : 0;
-    hangar_code code = hg_url_parse(settings->endpoint, &net->endpoint, err);
+    code = hg_url_parse(settings->endpoint, &net->endpoint, err);
     if (code != HANGAR_OK) hg_wrap(err, code, "the endpoint");
     if (code == HANGAR_OK) code = make_headers(net, err);
     net->multi = code == HANGAR_OK ? curl_multi_init() : NULL;

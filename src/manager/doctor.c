@@ -68,11 +68,16 @@ static const struct {
     const char *name, *symbol;
     enum { TEXT, TEXT_OF, PACKED } how; /* PACKED: major in bits 16.., minor in 8.., patch in 0.. */
     unsigned major, minor;              /* the oldest that is known to do */
+    const char *file;                   /* of one that is loaded when it is needed (base/lazy.h) */
 } libraries[] = {
-    {"libcurl", "curl_version", TEXT, 7, 75},           {"OpenSSL", "OpenSSL_version", TEXT_OF, 3, 0},
-    {"SQLite", "sqlite3_libversion", TEXT, 3, 35},      {"yyjson", "yyjson_version", PACKED, 0, 8},
-    {"libyaml", "yaml_get_version_string", TEXT, 0, 2}, {"libmicrohttpd", "MHD_get_version", TEXT, 0, 9},
-    {"protobuf-c", "protobuf_c_version", TEXT, 1, 3},   {"hwloc", "hwloc_get_api_version", PACKED, 2, 0},
+    {"libcurl", "curl_version", TEXT, 7, 75, "libcurl.so.4"},
+    {"OpenSSL", "OpenSSL_version", TEXT_OF, 3, 0, NULL},
+    {"SQLite", "sqlite3_libversion", TEXT, 3, 35, NULL},
+    {"yyjson", "yyjson_version", PACKED, 0, 8, NULL},
+    {"libyaml", "yaml_get_version_string", TEXT, 0, 2, NULL},
+    {"libmicrohttpd", "MHD_get_version", TEXT, 0, 9, "libmicrohttpd.so.12"},
+    {"protobuf-c", "protobuf_c_version", TEXT, 1, 3, NULL},
+    {"hwloc", "hwloc_get_api_version", PACKED, 2, 0, NULL},
 };
 
 /* The first "A.B[.C]" in a text; false when there is none. */
@@ -91,7 +96,8 @@ static bool find_version(const char *text, unsigned *major, unsigned *minor, cha
 
 static bool library_version(size_t i, unsigned *major, unsigned *minor, char out[32])
 {
-    void *symbol = dlsym(RTLD_DEFAULT, libraries[i].symbol);
+    void *from = libraries[i].file ? dlopen(libraries[i].file, RTLD_LAZY | RTLD_LOCAL) : RTLD_DEFAULT;
+    void *symbol = libraries[i].file && !from ? NULL : dlsym(from, libraries[i].symbol);
     if (!symbol) return false;
     if (libraries[i].how == PACKED) {
         number_fn *ask;

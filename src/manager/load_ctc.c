@@ -251,7 +251,7 @@ static hangar_code load(hangar_model *m, hangar_job *job, hangar_err *err)
     hg_ctc *c = hg_calloc(1, sizeof *c);
     if (!c) return hg_fail_memory(err);
     hangar_code code = ctc_read(m->snap, c, err);
-    if (code == HANGAR_OK) code = hg_load_onnx(m, job, err);
+    if (code == HANGAR_OK) code = hg_load_onnx_media(m, NULL, job, err);
     if (code == HANGAR_OK) m->data = c;
     else ctc_free(c);
     return code;

@@ -129,15 +129,22 @@ static hangar_code add_texts(const hg_snapshot *snap, const char *const *names, 
     return code;
 }
 
-static hangar_code load_frame(const hangar_model *m, const hg_artifact *a, const char *const *texts,
-                              hg_buf *bin, char **out, hangar_err *err)
+/* Of a model what its loader asks for. */
+typedef struct wanted {
+    const char *const *texts, *const *graphs; /* NULL = none, all                        */
+    bool media;                               /* it will be given sound or pictures */
+} wanted;
+
+static hangar_code load_frame(const hangar_model *m, const hg_artifact *a, const wanted *what, hg_buf *bin,
+                              char **out, hangar_err *err)
 {
     HG_AUTO(hg_jw_auto_free) hg_jw *w = hg_jw_new();
     if (!w) return hg_fail_memory(err);
     hg_jw_obj(w, NULL);
     hg_jw_i64(w, "threads", m->h->settings->threads);
+    hg_jw_bool(w, "media", what->media);
     hg_artifact_load_members(a, w);
-    hangar_code code = texts ? add_texts(m->snap, texts, w, bin, err) : HANGAR_OK;
+    hangar_code code = what->texts ? add_texts(m->snap, what->texts, w, bin, err) : HANGAR_OK;
     return code == HANGAR_OK ? hg_jw_finish(w, false, out, err) : code;
 }
 
@@ -156,9 +163,8 @@ static size_t front_graphs(hg_artifact *a, const char *const *names)
     return found;
 }
 
-/* Converts when needed and starts the runner. texts, graphs: NULL = none, all. */
-static hangar_code load_some(hangar_model *m, const char *const *texts, const char *const *graphs,
-                             hangar_job *job, hangar_err *err)
+/* Converts when needed and starts the runner. */
+static hangar_code load_some(hangar_model *m, const wanted *what, hangar_job *job, hangar_err *err)
 {
     HG_AUTO(hg_artifact_auto_free) hg_artifact *artifact = NULL;
     HG_AUTO(hg_auto_free) char *frame = NULL;
@@ -166,11 +172,11 @@ static hangar_code load_some(hangar_model *m, const char *const *texts, const ch
     hg_buf_init(&bin, TEXTS_MAX);
     hangar_code code = need_artifact(m, job, &artifact, err);
     if (code == HANGAR_OK) {
-        size_t all = artifact->graph_count, wanted = all;
-        if (graphs) artifact->graph_count = wanted = front_graphs(artifact, graphs);
-        code = load_frame(m, artifact, texts, &bin, &frame, err);
+        size_t all = artifact->graph_count, found = all;
+        if (what->graphs) artifact->graph_count = found = front_graphs(artifact, what->graphs);
+        code = load_frame(m, artifact, what, &bin, &frame, err);
         artifact->graph_count = all;
-        if (code == HANGAR_OK && graphs && (wanted == 0 || graphs[wanted]))
+        if (code == HANGAR_OK && what->graphs && (found == 0 || what->graphs[found]))
             code = hg_fail(err, HANGAR_E_INVALID,
                            "the converted model lacks one of its graphs; convert it again");
     }
@@ -185,14 +191,19 @@ static hangar_code load_some(hangar_model *m, const char *const *texts, const ch
     return code;
 }
 
-hangar_code hg_load_onnx_texts(hangar_model *m, const char *const *texts, hangar_job *job, hangar_err *err)
+hangar_code hg_load_onnx(hangar_model *m, hangar_job *job, hangar_err *err)
 {
-    return load_some(m, texts, NULL, job, err);
+    return load_some(m, &(wanted){0}, job, err);
 }
 
-hangar_code hg_load_onnx_graphs(hangar_model *m, const char *const *graphs, hangar_job *job, hangar_err *err)
+hangar_code hg_load_onnx_media(hangar_model *m, const char *const *graphs, hangar_job *job, hangar_err *err)
 {
-    return load_some(m, NULL, graphs, job, err);
+    return load_some(m, &(wanted){.graphs = graphs, .media = true}, job, err);
+}
+
+hangar_code hg_load_onnx_texts(hangar_model *m, const char *const *texts, hangar_job *job, hangar_err *err)
+{
+    return load_some(m, &(wanted){.texts = texts}, job, err);
 }
 
 hangar_code hg_open_regular_high(const char *file, int *out_fd, hangar_err *err)
@@ -204,9 +215,4 @@ hangar_code hg_open_regular_high(const char *file, int *out_fd, hangar_err *err)
     close(*out_fd);
     *out_fd = moved;
     return code;
-}
-
-hangar_code hg_load_onnx(hangar_model *m, hangar_job *job, hangar_err *err)
-{
-    return hg_load_onnx_texts(m, NULL, job, err);
 }

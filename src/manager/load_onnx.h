@@ -16,10 +16,10 @@
  * m->runner with it; m->ready is what it said.
  */
 hangar_code hg_load_onnx(hangar_model *m, hangar_job *job, hangar_err *err);
+/* The same for a model that will be given sound or pictures; of its graphs only those that are named (NULL-terminated; each must be there), NULL = all. */
+hangar_code hg_load_onnx_media(hangar_model *m, const char *const *graphs, hangar_job *job, hangar_err *err);
 /* The same, sending along the files of the snapshot that are there, of a NULL-terminated list: the "texts" of engine/onnx_ops.h. */
 hangar_code hg_load_onnx_texts(hangar_model *m, const char *const *texts, hangar_job *job, hangar_err *err);
-/* The same, of all graphs only those that are named (NULL-terminated; each must be there). */
-hangar_code hg_load_onnx_graphs(hangar_model *m, const char *const *graphs, hangar_job *job, hangar_err *err);
 /* The probe of a loader (manager/loaded.h) of the ONNX engine: one run of a graph on inputs that the runner makes. `source` of a decoder beside an encoder
  * is what the encoder always gives, where it does. */
 hangar_code hg_probe_graph(const hangar_model *m, const hg_time_shape *shape, char **out, hangar_err *err);

@@ -91,7 +91,7 @@ static hangar_code load(hangar_model *m, hangar_job *job, hangar_err *err)
     hangar_code code = read_text(m->snap, siglip, &p->text, err);
     if (code == HANGAR_OK) code = hg_sight_read(m->snap, m->facts.architecture, &p->sight, err);
     if (code == HANGAR_OK) code = read_scores(m->snap, siglip, p, err);
-    if (code == HANGAR_OK) code = hg_load_onnx_graphs(m, graphs, job, err);
+    if (code == HANGAR_OK) code = hg_load_onnx_media(m, graphs, job, err);
     if (code == HANGAR_OK) m->data = p;
     else pair_free(p);
     return code;

@@ -29,7 +29,7 @@ static hangar_code load(hangar_model *m, hangar_job *job, hangar_err *err)
     if (!v) return hg_fail_memory(err);
     hangar_code code = hg_classifier_config(m->snap, &v->labels, err);
     if (code == HANGAR_OK) code = hg_sight_read(m->snap, m->facts.architecture, &v->sight, err);
-    if (code == HANGAR_OK) code = hg_load_onnx(m, job, err);
+    if (code == HANGAR_OK) code = hg_load_onnx_media(m, NULL, job, err);
     if (code == HANGAR_OK) m->data = v;
     else vision_free(v);
     return code;

@@ -191,7 +191,7 @@ static hangar_code load(hangar_model *m, hangar_job *job, hangar_err *err)
 {
     hg_whisper *w = NULL;
     hangar_code code = whisper_read(m->snap, &w, err);
-    if (code == HANGAR_OK) code = hg_load_onnx(m, job, err);
+    if (code == HANGAR_OK) code = hg_load_onnx_media(m, NULL, job, err);
     if (code == HANGAR_OK) m->data = w;
     else whisper_free(w);
     return code;

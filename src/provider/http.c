@@ -6,6 +6,7 @@
 #include "provider/http.h"
 
 #include "base/clock.h"
+#include "base/curl.h"
 #include "base/mem.h"
 #include "provider/web.h"
 
@@ -128,7 +129,7 @@ static hangar_code prepare(call *c, hangar_err *err)
 {
     const hg_http_request *q = c->request;
     bool over_socket = q->socket && q->socket[0], local = false;
-    hangar_code code = hg_web_ready(err);
+    hangar_code code = hg_curl_ready(err);
     if (code == HANGAR_OK) code = hg_web_check(q->url, over_socket, &local, err);
     if (code == HANGAR_OK) code = make_headers(c, err);
     if (code != HANGAR_OK) return code;

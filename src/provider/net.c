@@ -5,6 +5,7 @@
  */
 #include "provider/call.h"
 
+#include "base/curl.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -101,27 +102,32 @@ static int on_close(void *ctx, curl_socket_t fd)
 
 /* ---- the handle ---- */
 
-hangar_code hg_cloud_new(hg_loop *loop, hg_cloud **out, hangar_err *err)
+/* libcurl is loaded by the first call: most daemons have none. The loop waits for that, about 10 ms, once. */
+static hangar_code open_multi(hg_cloud *cloud, hangar_err *err)
 {
-    hangar_code code = hg_web_ready(err);
-    *out = NULL;
+    if (cloud->multi) return HANGAR_OK;
+    hangar_code code = hg_curl_ready(err);
     if (code != HANGAR_OK) return code;
-    hg_cloud *cloud = hg_calloc(1, sizeof *cloud);
-    if (!cloud) return hg_fail_memory(err);
-    cloud->loop = loop;
     cloud->multi = curl_multi_init();
-    code = cloud->multi ? hg_timer_new(loop, on_time, cloud, &cloud->timer, err) : hg_fail_memory(err);
-    if (code != HANGAR_OK) {
-        hg_cloud_free(cloud);
-        return code;
-    }
+    if (!cloud->multi) return hg_fail_memory(err);
     curl_multi_setopt(cloud->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
     curl_multi_setopt(cloud->multi, CURLMOPT_SOCKETDATA, cloud);
     curl_multi_setopt(cloud->multi, CURLMOPT_TIMERFUNCTION, on_deadline);
     curl_multi_setopt(cloud->multi, CURLMOPT_TIMERDATA, cloud);
     curl_multi_setopt(cloud->multi, CURLMOPT_MAXCONNECTS, (long)CONNECTIONS_KEPT);
-    *out = cloud;
     return HANGAR_OK;
+}
+
+hangar_code hg_cloud_new(hg_loop *loop, hg_cloud **out, hangar_err *err)
+{
+    *out = NULL;
+    hg_cloud *cloud = hg_calloc(1, sizeof *cloud);
+    if (!cloud) return hg_fail_memory(err);
+    cloud->loop = loop;
+    hangar_code code = hg_timer_new(loop, on_time, cloud, &cloud->timer, err);
+    if (code == HANGAR_OK) *out = cloud;
+    else hg_cloud_free(cloud);
+    return code;
 }
 
 void hg_cloud_free(hg_cloud *cloud)
@@ -233,7 +239,8 @@ hangar_code hg_cloud_start(hg_cloud *cloud, const hg_cloud_target *target, const
     hg_cloud_call *call = NULL;
     hangar_err why = {0};
     *out = NULL;
-    hangar_code code = new_call(cloud, target, fns, ctx, &call, &why);
+    hangar_code code = open_multi(cloud, &why);
+    if (code == HANGAR_OK) code = new_call(cloud, target, fns, ctx, &call, &why);
     if (code == HANGAR_OK) code = prepare(call, &q, &why);
     if (code == HANGAR_OK && curl_multi_add_handle(cloud->multi, call->easy) != CURLM_OK)
         code = hg_fail_memory(&why);

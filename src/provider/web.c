@@ -8,25 +8,9 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <netinet/in.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <strings.h>
 #include <sys/socket.h>
-
-static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
-static CURLcode curl_state = CURLE_FAILED_INIT;
-
-static void init_curl(void)
-{
-    curl_state = curl_global_init(CURL_GLOBAL_DEFAULT);
-}
-
-hangar_code hg_web_ready(hangar_err *err)
-{
-    pthread_once(&curl_once, init_curl);
-    if (curl_state == CURLE_OK) return HANGAR_OK;
-    return hg_fail(err, HANGAR_E_INTERNAL, "libcurl does not start: %s", curl_easy_strerror(curl_state));
-}
 
 /* ---- addresses ---- */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What every request of this room has in common, whether the loop waits for it or a thread: libcurl's start, which addresses are
+ * What every request of this room has in common, whether the loop waits for it or a thread: which addresses are
  * allowed, the options that are always set, and what is read from the headers of an answer.
  */
 #ifndef HG_PROVIDER_WEB_H
@@ -12,9 +12,6 @@
 #include <curl/curl.h>
 
 #define HG_WEB_HEADERS_MAX (32u << 10) /* bytes of all headers of one answer */
-
-/* Starts libcurl, once; INTERNAL when it does not. */
-hangar_code hg_web_ready(hangar_err *err);
 
 /*
  * An address that a request may go to: http or https, a host, no name and password in it, no fragment; http only when the host is this

@@ -50,7 +50,7 @@ test('the runner locks itself in', async () => {
 });
 
 test('features and encoder of each reference clip', async () => {
-  const runner = await started('whisper-digits');
+  const runner = await started('whisper-digits', { media: true });
   for (const one of reference('whisper-digits').clips) {
     const sound = floats(one.file);
     const done = await runner.ask('CALL', { op: 'encode', mels: 80, frames: 3000 }, Buffer.from(sound.buffer));
@@ -70,7 +70,7 @@ test('features and encoder of each reference clip', async () => {
 });
 
 test('the decoder\'s first step by "run"', async () => {
-  const runner = await started('whisper-digits');
+  const runner = await started('whisper-digits', { media: true });
   const [one] = reference('whisper-digits').clips;
   const done = await runner.ask('CALL', { op: 'encode', mels: 80, frames: 3000 }, Buffer.from(floats(one.file).buffer));
   const hidden = tensor(done, 'last_hidden_state');
@@ -114,7 +114,7 @@ test('with and without packed weights the numbers are the same', async () => {
 });
 
 test('calls that make no sense are answered and survived', async () => {
-  const runner = await started('tiny-embed');
+  const runner = await started('tiny-embed', { media: true });
   const one = { name: 'input_ids', dtype: 'I64', shape: [1, 2], offset: 0, bytes: 16 };
   const bad = [
     [{ op: 'dance' }, 'UNSUPPORTED'],
@@ -152,6 +152,19 @@ test('calls that make no sense are answered and survived', async () => {
   runner.socket.write(frame('CANCEL')); // late: nothing
   assert.equal((await runner.ask('CALL', { op: 'dance' })).type, 'FAIL');
   assert.equal((await runner.end()).code, 0);
+});
+
+test('without "media" the libraries for sound and pictures are not there', async () => {
+  const libraries = (runner) => /libav(codec|format)/.test(readFileSync(`/proc/${runner.child.pid}/maps`, 'utf8'));
+  const plain = await started('tiny-embed'), media = await started('tiny-embed', { media: true });
+  assert.equal(libraries(plain), false);
+  assert.equal(libraries(media), true);
+  for (const op of ['transcribe', 'ctc', 'picture']) {
+    const got = await plain.ask('CALL', { op });
+    assert.equal(got.json.code, 'USAGE');
+    assert.match(got.json.message, /needs a LOAD with "media"/);
+  }
+  await plain.end(), await media.end();
 });
 
 test('a LOAD that makes no sense is answered', async () => {
