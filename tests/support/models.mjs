@@ -19,7 +19,7 @@ export function clips() {
 // { env, home, hangar(args, options), result(args) }: result() is the document of a command that must succeed.
 export function ownHangar(name, ...repos) {
   const home = mkdtempSync(join(tmpdir(), `hangar-${name}-`));
-  const env = { PATH: process.env.PATH, HOME: home, HANGAR_HOME: join(home, 'hangar'), HF_HOME: join(home, 'hf'), LANG: 'C.UTF-8' };
+  const env = { PATH: process.env.PATH, HOME: home, HANGAR_HOME: join(home, 'hangar'), HF_HOME: join(home, 'hf'), LANG: 'C.UTF-8', HANGAR_THREADS: '1' };
   const hangar = (args, options = {}) => spawnSync(program, args, { env, encoding: 'utf8', maxBuffer: 1 << 28, ...options });
   const last = (got) => JSON.parse(got.stdout.trim().split('\n').at(-1));
   const result = (args) => {
