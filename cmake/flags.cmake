@@ -14,6 +14,7 @@ set(CMAKE_C_FLAGS_DEBUG "-O1 -g1 -fno-omit-frame-pointer") # -g1: lines, for the
 set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
 set(CMAKE_LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
 set(CMAKE_ARCHIVE_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib)
+include(CheckLinkerFlag)
 include(CheckPIESupported)
 check_pie_supported()
 
@@ -43,6 +44,10 @@ if(sanitize)
   add_link_options(-fsanitize=${sanitize})
   if(sanitize MATCHES "address|thread|memory") # these have memory of their own, and run before the program does
     add_compile_definitions(HG_SANITIZED)
+  endif()
+  check_linker_flag(C -fuse-ld=gold HG_HAS_GOLD) # of the GNU linkers the faster one: there are a hundred tests to link
+  if(HG_HAS_GOLD)
+    add_link_options(-fuse-ld=gold)
   endif()
   # GCC's sanitizers make some of its own warnings misfire; the plain builds gate on them.
   add_compile_options(-Wno-maybe-uninitialized -Wno-stringop-overflow -Wno-format-truncation -Wno-unknown-warning-option)
