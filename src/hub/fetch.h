@@ -63,12 +63,10 @@ typedef struct hg_file {
     unsigned streams, allowed;
     double window_time; /* for the speed of its streams */
     uint64_t window_covered;
-    uint64_t nudged;   /* ready, when the provers last heard of it */
-    hg_url direct;     /* where the Hub sent us for the bytes; .text NULL = not known */
-    uint64_t stale_at; /* covered, when a signed address last had expired */
-    bool stale;
-    int bad;      /* times that the bytes, or the figures about them, were wrong */
-    bool discard; /* what there is must not be kept */
+    uint64_t nudged; /* ready, when the provers last heard of it */
+    hg_url direct;   /* where the Hub sent us for the bytes; .text NULL = not known */
+    int bad;         /* times that the bytes, or the figures about them, were wrong */
+    bool discard;    /* what there is must not be kept */
     hg_proof proof;
 } hg_file;
 

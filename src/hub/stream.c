@@ -292,12 +292,12 @@ static void ended_without_body(hg_stream *s, hg_file *file, hg_chunk *chunk, CUR
     hg_status_fail(&asked, &s->req.reply, &why);
     bool expired = !asked.own && (status == 401 || status == 403 || status == 404 || status == 410);
     if (expired) {
-        hg_url_deinit(&file->direct);
-        bool first = !file->stale || file->covered > file->stale_at;
-        file->stale = true;
-        file->stale_at = file->covered;
         hg_log(HG_LOG_INFO, "hub", "%s: its address has expired (%d)", file->want->path, status);
-        if (!first) hg_fetch_again(f, file, chunk, &why, NULL, false);
+        bool redirected = s->direct && s->req.hops > 0;
+        if (file->direct.text && (redirected || strcmp(file->direct.text, s->req.url.text) == 0))
+            hg_url_deinit(&file->direct);
+        /* One that was good before costs no try, nor do the other streams that were sent to it: each asks for a new one. */
+        if (!s->direct) hg_fetch_again(f, file, chunk, &why, NULL, false);
     } else if (hg_status_transient(status)) {
         hg_fetch_again(f, file, chunk, &why, &s->req.reply, false);
     } else {
