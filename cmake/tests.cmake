@@ -37,20 +37,17 @@ function(hg_named_room source kind out)
   set(${out} ${room} PARENT_SCOPE)
 endfunction()
 
-# A test takes two of the slots that ctest --parallel gives (two for each processor); one that waits more than it works takes one, so that
-# its waiting holds nobody up. Those begin first, then the longest kind.
+# Those that wait more than they work begin first, so that others work meanwhile; then the longest kind.
 set(HG_WAITING test_api_jobs test_base_loop test_engine_runner test_manager_pool test_provider_cloud
   node_fallback node_health node_http node_providers node_pull-faults node_pull-resume node_serve node_up)
 function(hg_test name label timeout)
   set(kinds fuzz unit node cli)
   list(FIND kinds ${label} cost)
-  set(slots 2)
   if(name IN_LIST HG_WAITING)
-    set(slots 1)
     set(cost 9)
   endif()
   set_tests_properties(${name} PROPERTIES
-    LABELS ${label} TIMEOUT ${timeout} PROCESSORS ${slots} COST ${cost} ENVIRONMENT "${environment}")
+    LABELS ${label} TIMEOUT ${timeout} COST ${cost} ENVIRONMENT "${environment}")
 endfunction()
 
 # A program that node tests talk to: tool_<name>, line by line, over stdin and stdout.
