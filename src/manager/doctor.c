@@ -127,9 +127,9 @@ static void check_libraries(doctor *d)
     hg_buf_init(&list, 4096);
     hg_buf_init(&old, 4096);
     for (size_t i = 0; i < HG_LEN(libraries); i++) {
-        unsigned major, minor;
-        char version[32];
-        if (!library_version(i, &major, &minor, version))
+        unsigned major = 0, minor = 0;
+        char version[32] = "is missing";
+        if (!library_version(i, &major, &minor, version) && !libraries[i].file)
             continue; /* linked in, or not needed by this program */
         hg_buf_printf(&list, "%s%s %s", list.len ? ", " : "", libraries[i].name, version);
         if (major < libraries[i].major || (major == libraries[i].major && minor < libraries[i].minor))
