@@ -191,6 +191,28 @@ test('a client that leaves ends its generation', async (t) => {
   assert.ok(took < 1000, `${took} ms`);
 });
 
+test('curl -N shows each piece when it is there, and its end is the generation\'s', async (t) => {
+  const d = await serve('serve-curl', { repos: ['tiny-chat-gguf'] });
+  t.after(async () => { await d.end(); d.remove(); });
+  await chat(d);
+  const endless = JSON.stringify({ model: MODEL, prompt: 'a', max_tokens: 4000, stream: true, temperature: 2, seed: 1, grammar: 'root ::= [a-z ] root' });
+  const state = async () => (await d.get('/hangar/v1/ps')).json.models[0].state;
+  const took = [];
+  for (let i = 0; i < 5; i++) {
+    const curl = spawn('curl', ['-sN', `${d.url}/hangar/v1/generate`, '-H', 'Content-Type: application/json', '-d', endless], { stdio: ['ignore', 'pipe', 'inherit'] });
+    let reads = 0;
+    curl.stdout.on('data', () => reads++);
+    await until('pieces have come, one by one', () => reads >= 5, 10, 1);
+    assert.equal(await state(), 'busy');
+    const from = performance.now();
+    curl.kill('SIGKILL');
+    await until('the runner is free', async () => (await state()) === 'ready', 5, 1);
+    took.push(performance.now() - from);
+  }
+  t.diagnostic(`free again after ${took.map((ms) => ms.toFixed(0)).join(', ')} ms`);
+  assert.ok(Math.min(...took) < 100, `${took}`); // the best, as other work disturbs
+});
+
 test('whatever way the daemon ends, no runner is left', async (t) => {
   for (const signal of ['SIGKILL', 'SIGTERM']) {
     const d = await serve(`serve-end-${signal}`, { repos: ['tiny-chat-gguf'], args: ['--preload', MODEL] });
