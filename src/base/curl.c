@@ -47,40 +47,28 @@ HG_LAZY(lib, const char *, curl_url_strerror, (CURLUcode code), (code))
 #undef curl_easy_getinfo
 #undef curl_multi_setopt
 
-typedef CURLcode easy_setopt(CURL *, CURLoption, ...);
-typedef CURLcode easy_getinfo(CURL *, CURLINFO, ...);
-typedef CURLMcode multi_setopt(CURLM *, CURLMoption, ...);
-
 /* An option's number tells the type of its value: CURLOPTTYPE_*, in curl/curl.h. */
-#define HAND_ON(call, handle, option, values)                                               \
-    ((int)(option) < CURLOPTTYPE_OBJECTPOINT ? (call)(handle, option, va_arg(values, long)) \
-     : (int)(option) < CURLOPTTYPE_OFF_T || (int)(option) >= CURLOPTTYPE_BLOB               \
-         ? (call)(handle, option, va_arg(values, void *))                                   \
-         : (call)(handle, option, va_arg(values, curl_off_t)))
+#define SETOPT(type, name, handle_type, option_type)                                               \
+    type name(handle_type *handle, option_type option, ...)                                        \
+    {                                                                                              \
+        static _Atomic(void *) found;                                                              \
+        type (*call)(handle_type *, option_type, ...) =                                            \
+            (type(*)(handle_type *, option_type, ...))hg_lazy_at(&lib, #name, &found);             \
+        int kind = (int)option / CURLOPTTYPE_OBJECTPOINT * CURLOPTTYPE_OBJECTPOINT;                \
+        va_list values;                                                                            \
+        va_start(values, option);                                                                  \
+        type code = kind == CURLOPTTYPE_LONG    ? call(handle, option, va_arg(values, long))       \
+                    : kind == CURLOPTTYPE_OFF_T ? call(handle, option, va_arg(values, curl_off_t)) \
+                                                : call(handle, option, va_arg(values, void *));    \
+        va_end(values);                                                                            \
+        return code;                                                                               \
+    }
 
-CURLcode curl_easy_setopt(CURL *easy, CURLoption option, ...)
-{
-    static _Atomic(void *) found;
-    easy_setopt *call = (easy_setopt *)hg_lazy_at(&lib, "curl_easy_setopt", &found);
-    va_list values;
-    va_start(values, option);
-    CURLcode code = HAND_ON(call, easy, option, values);
-    va_end(values);
-    return code;
-}
-
-CURLMcode curl_multi_setopt(CURLM *multi, CURLMoption option, ...)
-{
-    static _Atomic(void *) found;
-    multi_setopt *call = (multi_setopt *)hg_lazy_at(&lib, "curl_multi_setopt", &found);
-    va_list values;
-    va_start(values, option);
-    CURLMcode code = HAND_ON(call, multi, option, values);
-    va_end(values);
-    return code;
-}
+SETOPT(CURLcode, curl_easy_setopt, CURL, CURLoption)
+SETOPT(CURLMcode, curl_multi_setopt, CURLM, CURLMoption)
 
 /* What is asked is always written to an address. */
+typedef CURLcode easy_getinfo(CURL *, CURLINFO, ...);
 CURLcode curl_easy_getinfo(CURL *easy, CURLINFO what, ...)
 {
     static _Atomic(void *) found;

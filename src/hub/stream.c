@@ -293,8 +293,7 @@ static void ended_without_body(hg_stream *s, hg_file *file, hg_chunk *chunk, CUR
     bool expired = !asked.own && (status == 401 || status == 403 || status == 404 || status == 410);
     if (expired) {
         hg_log(HG_LOG_INFO, "hub", "%s: its address has expired (%d)", file->want->path, status);
-        bool redirected = s->direct && s->req.hops > 0;
-        if (file->direct.text && (redirected || strcmp(file->direct.text, s->req.url.text) == 0))
+        if ((s->direct && s->req.hops > 0) || hg_streq(file->direct.text, s->req.url.text))
             hg_url_deinit(&file->direct);
         /* One that was good before costs no try, nor do the other streams that were sent to it: each asks for a new one. */
         if (!s->direct) hg_fetch_again(f, file, chunk, &why, NULL, false);

@@ -131,7 +131,7 @@ static hangar_code add_texts(const hg_snapshot *snap, const char *const *names, 
 
 /* Of a model what its loader asks for. */
 typedef struct wanted {
-    const char *const *texts, *const *graphs; /* NULL = none, all                        */
+    const char *const *texts, *const *graphs; /* NULL = none, all */
     bool media;                               /* it will be given sound or pictures */
 } wanted;
 
