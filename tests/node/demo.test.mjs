@@ -40,7 +40,8 @@ test('every answer is right and nothing is left', () => {
 });
 
 test('a wrong answer is an error of one line', () => {
-    for (const [verb, answer, words] of [['run', 'The capital of France is Rome.', /^demo: wrong answer: /], ['ls', 'hangar-labs/one', /^demo: hangar ls shows 1 models, not 4$/]]) {
+    for (const [verb, answer, words] of [['run', 'The capital of France is Rome.', /^demo: wrong answer: /], ['transcribe', 'two', /^demo: wrong answer: /],
+        ['ls', 'hangar-labs/one', /^demo: hangar ls shows 1 models, not 4$/]]) {
         const wrong = path.join(here, `wrong-${verb}`);
         fs.writeFileSync(wrong, `#!/bin/sh\nif [ "$1" = ${verb} ]; then echo "${answer}"; else exec "${hangar}" "$@"; fi\n`, { mode: 0o755 });
         const { status, err, left, running } = demo(wrong);

@@ -1086,8 +1086,11 @@ static void test_real_model(void **state)
     }
     assert_int_equal(open_files(), files);
     uint64_t now = own_memory();
-    /* A sanitizer keeps what was freed, and shadows of it. */
-    uint64_t room = (getenv("ASAN_OPTIONS") || getenv("TSAN_OPTIONS") ? 64 : 4) * HG_MIB;
+#ifdef HG_SANITIZED /* keeps what was freed, and shadows of it */
+    const uint64_t room = 64 * HG_MIB;
+#else
+    const uint64_t room = 4 * HG_MIB;
+#endif
     if (now > resident + room)
         fail_msg("the pool grew from %llu to %llu", (unsigned long long)resident, (unsigned long long)now);
 }
