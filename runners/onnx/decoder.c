@@ -97,21 +97,27 @@ static hangar_code know_input(hg_decoder *d, const hg_port *port, hangar_err *er
                    port->name);
 }
 
-/* The cache of a decoder that was fed nothing. */
-static hangar_code empty_slots(hg_decoder *d, hangar_err *err)
+/* The cache of a decoder that was fed nothing; `heard`: it keeps the keys and values of the encoder's output. */
+static hangar_code empty_slots(hg_decoder *d, bool heard, hangar_err *err)
 {
     hangar_code code = HANGAR_OK;
     for (size_t i = 0; i < d->slot_count && code == HANGAR_OK; i++) {
         hg_slot *s = &d->slots[i];
         int64_t dims[4] = {1, s->heads, 0, s->dim};
+        if (heard && s->of_encoder) continue;
         hg_value_free(d->o, &s->value);
         code = hg_tensor_over(d->o, NULL, 0, dims, 4, s->type, &s->value, err);
     }
     d->rows = 1;
     d->length = 0;
     d->capacity = 0;
-    d->started = false;
+    d->started = heard;
     return code;
+}
+
+hangar_code hg_decoder_rewind(hg_decoder *d, hangar_err *err)
+{
+    return empty_slots(d, d->started && d->rows == 1, err);
 }
 
 hangar_code hg_decoder_new(hg_onnx *o, hg_graph *graph, OrtValue *hidden, hg_decoder **out, hangar_err *err)
@@ -133,7 +139,7 @@ hangar_code hg_decoder_new(hg_onnx *o, hg_graph *graph, OrtValue *hidden, hg_dec
         code = hg_fail(err, HANGAR_E_UNSUPPORTED, "graph %s has no cache", graph->name);
     if (code == HANGAR_OK && d->wants_hidden && !hidden)
         code = hg_fail(err, HANGAR_E_UNSUPPORTED, "graph %s wants an encoder's output", graph->name);
-    if (code == HANGAR_OK) code = empty_slots(d, err);
+    if (code == HANGAR_OK) code = empty_slots(d, false, err);
     if (code != HANGAR_OK) {
         hg_decoder_free(d);
         return code;
@@ -466,7 +472,7 @@ hangar_code hg_decoder_cut(hg_decoder *d, size_t length, hangar_err *err)
     bool in_place = d->cache == IN_PLACE;
     if (length == d->length && length > 0) return HANGAR_OK;
     if (length == 0 || length > d->length || !is_whole(d, in_place ? d->capacity : d->length))
-        return empty_slots(d, err);
+        return empty_slots(d, false, err);
     hangar_code code = HANGAR_OK;
     for (size_t i = 0; i < d->slot_count && code == HANGAR_OK && !in_place; i++) {
         OrtValue *shorter = NULL;
@@ -481,6 +487,6 @@ hangar_code hg_decoder_cut(hg_decoder *d, size_t length, hangar_err *err)
         return code;
     }
     /* One that is cut by halves must not be used again; the first error is the one to tell. */
-    hangar_code again = empty_slots(d, NULL);
+    hangar_code again = empty_slots(d, false, NULL);
     return again == HANGAR_E_NO_MEMORY ? again : code;
 }

@@ -68,10 +68,11 @@ typedef struct hg_onnx {
 hangar_code hg_libav_ready(hangar_err *err);
 
 /* session.c */
+/* Finds the engine. ENGINE when it is too old; it is started by LOAD, which says how many threads it has. */
 hangar_code hg_onnx_init(hg_onnx *o, hangar_err *err);
 /* The engine's own error as ours; frees the status. NULL = OK. */
 hangar_code hg_onnx_check(const hg_onnx *o, OrtStatus *status, const char *what, hangar_err *err);
-/* LOAD: locks itself in, reads the texts, maps the weights, makes the sessions. Sends a TICK on o->fd for each. */
+/* LOAD: starts the engine, locks itself in, reads the texts, maps the weights, makes the sessions. Sends a TICK on o->fd for each. */
 hangar_code hg_onnx_load(hg_onnx *o, const hg_jval *load, const char *bin, size_t bin_len, hangar_err *err);
 /* The answer to LOAD; NULL when out of memory. */
 hg_jw *hg_onnx_ready(const hg_onnx *o);
@@ -161,6 +162,8 @@ void hg_decoder_free(hg_decoder *d);
  */
 hangar_code hg_decoder_step(hg_decoder *d, const int64_t *ids, size_t each, const float **out_logits,
                             size_t *out_vocab, hangar_err *err);
+/* Forgets all tokens. What a single row computed of the encoder's output stays. */
+hangar_code hg_decoder_rewind(hg_decoder *d, hangar_err *err);
 /* Row i becomes what row from[i] was, i < rows. */
 hangar_code hg_decoder_select(hg_decoder *d, const size_t *from, size_t rows, hangar_err *err);
 

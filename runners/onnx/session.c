@@ -46,18 +46,43 @@ static void ORT_API_CALL on_log(void *ctx, OrtLoggingLevel level, const char *ca
 hangar_code hg_onnx_init(hg_onnx *o, hangar_err *err)
 {
     o->api = OrtGetApiBase()->GetApi(ORT_API_VERSION);
-    if (!o->api)
-        return hg_fail(err, HANGAR_E_ENGINE, "ONNX Runtime %s is too old: API %d is needed",
-                       OrtGetApiBase()->GetVersionString(), ORT_API_VERSION);
+    if (o->api) return HANGAR_OK;
+    return hg_fail(err, HANGAR_E_ENGINE, "ONNX Runtime %s is too old: API %d is needed",
+                   OrtGetApiBase()->GetVersionString(), ORT_API_VERSION);
+}
+
+/*
+ * The engine with its threads, which all graphs share: with threads for each graph, those of the graph that ran last wait for its next
+ * run by spinning, and take the processors from the graph that runs now.
+ */
+static hangar_code make_env(hg_onnx *o, hangar_err *err)
+{
+    const OrtApi *api = o->api;
+    OrtThreadingOptions *threads = NULL;
+    hangar_code code = hg_onnx_check(o, api->CreateThreadingOptions(&threads), "threads", err);
+    if (code == HANGAR_OK)
+        code = hg_onnx_check(o, api->SetGlobalIntraOpNumThreads(threads, o->threads), "threads", err);
+    if (code == HANGAR_OK)
+        code = hg_onnx_check(o, api->SetGlobalInterOpNumThreads(threads, 1), "threads", err);
+    if (code == HANGAR_OK)
+        code = hg_onnx_check(o,
+                             api->CreateEnvWithCustomLoggerAndGlobalThreadPools(on_log, NULL,
+                                                                                ORT_LOGGING_LEVEL_ERROR,
+                                                                                "hangar", threads, &o->env),
+                             "starting", err);
+    if (threads) api->ReleaseThreadingOptions(threads);
+    return code;
+}
+
+/* Starts the engine with o->threads. */
+static hangar_code start_engine(hg_onnx *o, hangar_err *err)
+{
     /*
      * Without this, ONNX Runtime keeps a telemetry database and logs in the user's folders and would upload them;
      * it decides that when the environment is made, so DisableTelemetryEvents alone comes too late.
      */
     if (setenv("ORT_DISABLE_TELEMETRY", "1", 1) != 0) return hg_fail_memory(err);
-    hangar_code code = hg_onnx_check(o,
-                                     o->api->CreateEnvWithCustomLogger(on_log, NULL, ORT_LOGGING_LEVEL_ERROR,
-                                                                       "hangar", &o->env),
-                                     "starting", err);
+    hangar_code code = make_env(o, err);
     if (code == HANGAR_OK) code = hg_onnx_check(o, o->api->DisableTelemetryEvents(o->env), "starting", err);
     if (code == HANGAR_OK)
         code = hg_onnx_check(o, o->api->CreateCpuMemoryInfo(OrtArenaAllocator, OrtMemTypeDefault, &o->cpu),
@@ -197,8 +222,7 @@ static hangar_code make_options(const hg_onnx *o, OrtSessionOptions **out, hanga
 {
     const OrtApi *api = o->api;
     hangar_code code = hg_onnx_check(o, api->CreateSessionOptions(out), "options", err);
-    if (code == HANGAR_OK)
-        code = hg_onnx_check(o, api->SetIntraOpNumThreads(*out, o->threads), "threads", err);
+    if (code == HANGAR_OK) code = hg_onnx_check(o, api->DisablePerSessionThreads(*out), "threads", err);
     if (code == HANGAR_OK)
         code = hg_onnx_check(o, api->SetSessionExecutionMode(*out, ORT_SEQUENTIAL), "options", err);
     if (code == HANGAR_OK)
@@ -305,7 +329,8 @@ hangar_code hg_onnx_load(hg_onnx *o, const hg_jval *load, const char *bin, size_
     if (!read_level(hg_json_get(load, "optimize"), &o->level))
         return hg_fail(err, HANGAR_E_INVALID, "a LOAD with an unknown \"optimize\"");
     o->media = hg_json_bool_or(hg_json_get(load, "media"), false);
-    hangar_code code = o->media ? hg_libav_ready(err) : HANGAR_OK;
+    hangar_code code = start_engine(o, err);
+    if (code == HANGAR_OK && o->media) code = hg_libav_ready(err);
     if (code == HANGAR_OK) code = enter_cage(o, folder, files, err);
     if (code == HANGAR_OK) code = hg_text_new(hg_json_get(load, "texts"), bin, bin_len, &o->text, err);
     if (code == HANGAR_OK) code = map_files(o, files, err);

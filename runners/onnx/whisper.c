@@ -190,20 +190,18 @@ hangar_code hg_onnx_encode(hg_onnx *o, const hg_jval *doc, const char *bin, size
 /* ---- decoder ---- */
 
 /* The likeliest of the call's languages, by the scores behind the start token. */
-static hangar_code find_language(call *c, OrtValue *hidden, hangar_err *err)
+static hangar_code find_language(call *c, hg_decoder *d, hangar_err *err)
 {
-    hg_decoder *d = NULL;
     const float *logits = NULL;
     size_t vocab = 0;
-    hangar_code code = hg_decoder_new(c->o, c->decoder, hidden, &d, err);
-    if (code == HANGAR_OK) code = hg_decoder_step(d, &c->start, 1, &logits, &vocab, err);
+    hangar_code code = hg_decoder_step(d, &c->start, 1, &logits, &vocab, err);
     for (size_t i = 0; code == HANGAR_OK && i < c->language_count; i++) {
         int64_t id = c->languages[i];
         if (id < 0 || (size_t)id >= vocab) continue;
         if (c->language < 0 || logits[id] > logits[c->language]) c->language = id;
     }
-    hg_decoder_free(d);
-    return code;
+    if (code == HANGAR_OK) code = hg_decoder_rewind(d, err);
+    return code == HANGAR_OK ? hg_stream_between(&c->sound, err) : code;
 }
 
 /* Start, language, task, and that no times are wanted. */
@@ -217,14 +215,9 @@ static size_t make_prompt(const call *c, int64_t prompt[PROMPT_MAX])
     return count;
 }
 
-static hangar_code decode(call *c, OrtValue *hidden, hg_found *found, hangar_err *err)
+/* The answer to what the encoder gave. */
+static hangar_code search(call *c, hg_decoder *d, hg_found *found, hangar_err *err)
 {
-    hg_decoder *d = NULL;
-    hangar_code code = HANGAR_OK;
-    if (c->language < 0 && c->language_count > 0) code = find_language(c, hidden, err);
-    if (code == HANGAR_OK) code = hg_stream_between(&c->sound, err);
-    if (code == HANGAR_OK) code = hg_decoder_new(c->o, c->decoder, hidden, &d, err);
-    if (code != HANGAR_OK) return code;
     int64_t prompt[PROMPT_MAX];
     hg_search s = {.rules = &c->rules,
                    .prompt = prompt,
@@ -234,7 +227,16 @@ static hangar_code decode(call *c, OrtValue *hidden, hg_found *found, hangar_err
                    .no_speech = c->no_speech,
                    .between = hg_stream_between,
                    .ctx = &c->sound};
-    code = hg_search_run(&s, d, found, err);
+    return hg_search_run(&s, d, found, err);
+}
+
+static hangar_code decode(call *c, OrtValue *hidden, hg_found *found, hangar_err *err)
+{
+    hg_decoder *d = NULL;
+    hangar_code code = hg_decoder_new(c->o, c->decoder, hidden, &d, err);
+    if (code != HANGAR_OK) return code;
+    if (c->language < 0 && c->language_count > 0) code = find_language(c, d, err);
+    if (code == HANGAR_OK) code = search(c, d, found, err);
     hg_decoder_free(d);
     return code;
 }

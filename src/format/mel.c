@@ -94,14 +94,32 @@ static inline cplx mul(cplx a, cplx b)
     return (cplx){a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re};
 }
 
+/* x[0..5) -> its transform, in place (turn[80] is the fifth root of 1). */
+static inline void transform5(const hg_mel *m, cplx x[5])
+{
+    const cplx w1 = m->turn[HG_MEL_FFT / 5], w2 = m->turn[2 * HG_MEL_FFT / 5];
+    cplx a = {x[1].re + x[4].re, x[1].im + x[4].im}, b = {x[1].re - x[4].re, x[1].im - x[4].im};
+    cplx c = {x[2].re + x[3].re, x[2].im + x[3].im}, d = {x[2].re - x[3].re, x[2].im - x[3].im};
+    cplx p = {x[0].re + w1.re * a.re + w2.re * c.re, x[0].im + w1.re * a.im + w2.re * c.im};
+    cplx q = {x[0].re + w2.re * a.re + w1.re * c.re, x[0].im + w2.re * a.im + w1.re * c.im};
+    cplx r = {w1.im * b.re + w2.im * d.re, w1.im * b.im + w2.im * d.im};
+    cplx s = {w2.im * b.re - w1.im * d.re, w2.im * b.im - w1.im * d.im};
+    x[0] = (cplx){x[0].re + a.re + c.re, x[0].im + a.im + c.im};
+    x[1] = (cplx){p.re - r.im, p.im + r.re};
+    x[4] = (cplx){p.re + r.im, p.im - r.re};
+    x[2] = (cplx){q.re - s.im, q.im + s.re};
+    x[3] = (cplx){q.re + s.im, q.im - s.re};
+}
+
 /*
  * The transform of n values `step` apart. turn[k * 400 / n] is the n-th root to the k. Radix 5 while it
- * divides, then 2: depth 5.
+ * divides, then 2: depth 4.
  */
 static void transform(const hg_mel *m, const cplx *in, cplx *out, int n, int step)
 {
-    if (n == 1) {
-        out[0] = in[0];
+    if (n == 2) {
+        out[0] = (cplx){in[0].re + in[step].re, in[0].im + in[step].im};
+        out[1] = (cplx){in[0].re - in[step].re, in[0].im - in[step].im};
         return;
     }
     int radix = n % 5 == 0 ? 5 : 2, part = n / radix, unit = HG_MEL_FFT / n;
@@ -109,29 +127,23 @@ static void transform(const hg_mel *m, const cplx *in, cplx *out, int n, int ste
         transform(m, in + (ptrdiff_t)r * step, out + (ptrdiff_t)r * part, part, step * radix);
     for (int k = 0; k < part; k++) {
         cplx got[5];
-        for (int r = 0; r < radix; r++) got[r] = mul(out[r * part + k], m->turn[(r * k * unit) % HG_MEL_FFT]);
-        for (int q = 0; q < radix; q++) {
-            cplx sum = got[0];
-            for (int r = 1; r < radix; r++) {
-                cplx x = mul(got[r], m->turn[(r * q * (HG_MEL_FFT / radix)) % HG_MEL_FFT]);
-                sum.re += x.re;
-                sum.im += x.im;
-            }
-            out[q * part + k] = sum;
+        for (int r = 0; r < radix; r++) got[r] = mul(out[r * part + k], m->turn[r * k * unit]);
+        if (radix == 5) {
+            transform5(m, got);
+            for (int q = 0; q < 5; q++) out[q * part + k] = got[q];
+        } else {
+            out[k] = (cplx){got[0].re + got[1].re, got[0].im + got[1].im};
+            out[part + k] = (cplx){got[0].re - got[1].re, got[0].im - got[1].im};
         }
     }
 }
 
-/* The power spectrum of a frame into m->power; false when the frame is silent. frame points at its first sample. */
-static bool spectrum(hg_mel *m, const float *frame)
+/* The power spectrum of a frame into m->power. frame points at its first sample. */
+static void spectrum(hg_mel *m, const float *frame)
 {
-    bool silent = true;
-    for (int i = 0; i < HALF; i++) {
-        double re = frame[2 * i], im = frame[2 * i + 1];
-        silent = silent && re == 0 && im == 0;
-        m->in[i] = (cplx){re * m->window[2 * i], im * m->window[2 * i + 1]};
-    }
-    if (silent) return false;
+    for (int i = 0; i < HALF; i++)
+        m->in[i] =
+            (cplx){(double)frame[2 * i] * m->window[2 * i], (double)frame[2 * i + 1] * m->window[2 * i + 1]};
     transform(m, m->in, m->out, HALF, 1);
     for (int f = 0; f < FREQS; f++) {
         /* even and odd samples' transforms from the packed one */
@@ -143,7 +155,6 @@ static bool spectrum(hg_mel *m, const float *frame)
         x.im += even.im;
         m->power[f] = x.re * x.re + x.im * x.im;
     }
-    return true;
 }
 
 /* The sample at `i`, mirrored at both ends of `length`, silence where none is given. */
@@ -155,18 +166,30 @@ static float sample_at(const float *samples, size_t count, ptrdiff_t i, ptrdiff_
     return isfinite(x) ? x : 0;
 }
 
+/* The samples of a frame; false when all are 0. */
+static bool take_frame(const float *samples, size_t count, int at, int frames, float frame[HG_MEL_FFT])
+{
+    ptrdiff_t length = (ptrdiff_t)frames * HG_MEL_HOP, from = (ptrdiff_t)at * HG_MEL_HOP - HG_MEL_FFT / 2;
+    ptrdiff_t mirrored = from + HG_MEL_FFT > length ? 2 * (length - 1) - (from + HG_MEL_FFT - 1) : from;
+    bool sound = false;
+    if (from >= (ptrdiff_t)count && mirrored >= (ptrdiff_t)count) return false;
+    for (int i = 0; i < HG_MEL_FFT; i++) {
+        frame[i] = sample_at(samples, count, from + i, length);
+        sound = sound || frame[i] != 0;
+    }
+    return sound;
+}
+
 /* log10 of a frame's mel powers into column `at` of out; returns the largest. */
 static double frame_features(hg_mel *m, const float *frame, int frames, int at, float *out)
 {
-    bool sound = spectrum(m, frame);
     double largest = log10(FLOOR);
+    spectrum(m, frame);
     for (int b = 0; b < m->bins; b++) {
-        double sum = 0, x = log10(FLOOR);
+        double sum = 0;
         const triangle *t = &m->triangles[b];
-        if (sound) {
-            for (int k = 0; k < t->count; k++) sum += t->weights[k] * m->power[t->first + k];
-            x = log10(fmax(sum, FLOOR));
-        }
+        for (int k = 0; k < t->count; k++) sum += t->weights[k] * m->power[t->first + k];
+        double x = log10(fmax(sum, FLOOR));
         out[(size_t)b * (size_t)frames + (size_t)at] = (float)x;
         largest = fmax(largest, x);
     }
@@ -175,15 +198,14 @@ static double frame_features(hg_mel *m, const float *frame, int frames, int at, 
 
 void hg_mel_window(hg_mel *m, const float *samples, size_t count, int frames, float *out)
 {
-    ptrdiff_t length = (ptrdiff_t)frames * HG_MEL_HOP;
+    const size_t all = (size_t)m->bins * (size_t)frames;
     double largest = log10(FLOOR);
+    for (size_t i = 0; i < all; i++) out[i] = (float)log10(FLOOR);
     for (int at = 0; at < frames; at++) {
         float frame[HG_MEL_FFT];
-        ptrdiff_t from = (ptrdiff_t)at * HG_MEL_HOP - HG_MEL_FFT / 2;
-        for (int i = 0; i < HG_MEL_FFT; i++) frame[i] = sample_at(samples, count, from + i, length);
+        if (!take_frame(samples, count, at, frames, frame)) continue;
         largest = fmax(largest, frame_features(m, frame, frames, at, out));
     }
     float low = (float)(largest - RANGE);
-    for (size_t i = 0; i < (size_t)m->bins * (size_t)frames; i++)
-        out[i] = ((out[i] < low ? low : out[i]) + 4) / 4;
+    for (size_t i = 0; i < all; i++) out[i] = ((out[i] < low ? low : out[i]) + 4) / 4;
 }

@@ -49,6 +49,18 @@ test('the runner locks itself in', async () => {
   assert.equal(code, 0);
 });
 
+test('the graphs of a model share one set of threads', async () => {
+  const threads = (pid) => Number(/^Threads:\s+(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]);
+  const counts = [];
+  for (const count of [1, 6]) {
+    const runner = await started('whisper-digits', { threads: count });
+    assert.equal(runner.ready.graphs.length, 2);
+    counts.push(threads(runner.child.pid));
+    await runner.end();
+  }
+  assert.equal(counts[1] - counts[0], 5, `${counts}`);
+});
+
 test('features and encoder of each reference clip', async () => {
   const runner = await started('whisper-digits', { media: true });
   for (const one of reference('whisper-digits').clips) {
