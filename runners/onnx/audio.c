@@ -22,8 +22,11 @@
 #define BUFFER      65536
 #define DAMAGED_MAX 1000
 #define STREAMS_MAX 64
-#define RATE_MIN    100 /* samples per second of a file: one frame is at most 160 times as long at 16 kHz */
-#define RATE_MAX    1536000
+/* Packets that may show to be of another codec than the file says: each is held against all formats, and of a WAV file of 3 s libav would take
+ * all (4 ms). */
+#define PROBE_PACKETS 4
+#define RATE_MIN      100 /* samples per second of a file: one frame is at most 160 times as long at 16 kHz */
+#define RATE_MAX      1536000
 
 struct hg_audio {
     int fd;
@@ -105,6 +108,7 @@ static hangar_code open_format(hg_audio *a, hangar_err *err)
     a->format->flags |= AVFMT_FLAG_CUSTOM_IO;
     a->format->io_open = open_nothing;
     a->format->max_streams = STREAMS_MAX;
+    a->format->max_probe_packets = PROBE_PACKETS;
     int rc = avformat_open_input(&a->format, NULL, NULL, NULL); /* frees the context when it fails */
     if (rc >= 0) rc = avformat_find_stream_info(a->format, NULL);
     return rc < 0 ? av_fail(err, rc, "not a readable audio file") : HANGAR_OK;

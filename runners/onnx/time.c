@@ -18,6 +18,7 @@ typedef struct timing {
     size_t in_count, out_count;
     uint64_t bytes; /* of the inputs so far */
     uint64_t state; /* of the random numbers */
+    bool of_other;  /* it is run for an input of another graph */
     double seconds[HG_ONNX_REPEATS_MAX];
     size_t count;
 } timing;
@@ -74,21 +75,20 @@ static bool read_fill(const hg_jval *doc, ONNXTensorElementDataType type, double
     return hg_json_f64(hg_json_get(doc, "fill"), fill) && fabs(*fill) <= most && (*fill >= 0 || most > 127);
 }
 
-/* Makes one input. */
-static hangar_code make_input(timing *t, const hg_jval *doc, hangar_err *err)
+/* An input that is made here. */
+static hangar_code fill_input(timing *t, const char *name, const hg_jval *doc, hangar_err *err)
 {
-    const char *name = hg_json_text_or(hg_json_get(doc, "name"), "");
     const hg_jval *shape = hg_json_get(doc, "shape");
     size_t rank = hg_json_len(shape);
     int64_t dims[HG_ONNX_RANK_MAX];
     ONNXTensorElementDataType type;
     uint64_t bytes = 0;
     double fill, random;
+    int64_t sound = hg_json_i64_or(hg_json_get(doc, "sound"), INT64_MAX);
     void *data = NULL;
-    if (!hg_port_get(&t->graph->ins, name))
-        return hg_fail(err, HANGAR_E_INVALID, "graph %s has no input \"%s\"", t->graph->name, name);
     bool ok = hg_type_parse(hg_json_text_or(hg_json_get(doc, "dtype"), ""), &type) &&
-              hg_json_is_array(shape) && rank <= HG_ONNX_RANK_MAX && read_fill(doc, type, &fill, &random);
+              hg_json_is_array(shape) && rank <= HG_ONNX_RANK_MAX && read_fill(doc, type, &fill, &random) &&
+              sound >= 0;
     for (hg_json_iter it = hg_json_iter_of(shape); ok && hg_json_next(&it);)
         ok = hg_json_i64(it.val, &dims[it.index]);
     if (!ok || !hg_tensor_bytes(type, dims, rank, HG_ONNX_FILLED_MAX - t->bytes, &bytes))
@@ -101,13 +101,66 @@ static hangar_code make_input(timing *t, const hg_jval *doc, hangar_err *err)
                                      name, err);
     if (code != HANGAR_OK) return code;
     code = hg_onnx_check(t->o, t->o->api->GetTensorMutableData(t->ins[t->in_count++], &data), name, err);
+    size_t row = rank ? (size_t)dims[rank - 1] : 1;
     for (size_t i = 0; code == HANGAR_OK && i < bytes / hg_type_size(type); i++) {
-        double x = random == 0     ? fill
-                   : is_real(type) ? (2 * next_random(t) - 1) * random
-                                   : floor(next_random(t) * random);
+        double x = random == 0                   ? fill
+                   : (int64_t)(i % row) >= sound ? (is_real(type) ? -random : 0)
+                   : is_real(type)               ? (2 * next_random(t) - 1) * random
+                                                 : floor(next_random(t) * random);
         put(data, i, type, x);
     }
     return code;
+}
+
+static hangar_code make_input(timing *t, const hg_jval *doc, hangar_err *err);
+
+static hangar_code make_inputs(timing *t, const hg_jval *list, hangar_err *err)
+{
+    hangar_code code = HANGAR_OK;
+    if (hg_json_len(list) > HG_ONNX_TENSORS_MAX)
+        return hg_fail(err, HANGAR_E_LIMIT, "a timing with more inputs than %d", HG_ONNX_TENSORS_MAX);
+    for (hg_json_iter it = hg_json_iter_of(list); code == HANGAR_OK && hg_json_next(&it);)
+        code = make_input(t, it.val, err);
+    return code;
+}
+
+static void drop_inputs(timing *t)
+{
+    for (size_t i = 0; i < t->in_count; i++) hg_value_free(t->o, &t->ins[i]);
+    t->in_count = 0;
+}
+
+/* An input that is the output of another graph, which is run for it once. */
+static hangar_code run_input(timing *t, const char *name, const hg_jval *doc, hangar_err *err)
+{
+    const char *output = hg_json_text_or(hg_json_get(doc, "of"), "");
+    hg_graph *graph = hg_onnx_graph(t->o, hg_json_text(hg_json_get(doc, "graph")), err);
+    if (!graph) return HANGAR_E_NOT_FOUND;
+    if (t->of_other || !hg_port_get(&graph->outs, output))
+        return hg_fail(err, HANGAR_E_INVALID, "input \"%s\": graph %s cannot give \"%s\"", name, graph->name,
+                       output);
+    HG_AUTO(hg_auto_free) timing *other = hg_calloc(1, sizeof *other);
+    if (!other) return hg_fail_memory(err);
+    *other = (timing){.o = t->o, .graph = graph, .bytes = t->bytes, .of_other = true};
+    hangar_code code = make_inputs(other, hg_json_get(doc, "inputs"), err);
+    if (code == HANGAR_OK)
+        code = hg_onnx_check(t->o,
+                             t->o->api->Run(graph->session, NULL, other->in_names,
+                                            (const OrtValue *const *)other->ins, other->in_count, &output, 1,
+                                            &t->ins[t->in_count]),
+                             graph->name, err);
+    drop_inputs(other);
+    if (code == HANGAR_OK) t->in_names[t->in_count++] = name;
+    return code;
+}
+
+/* Makes one input. */
+static hangar_code make_input(timing *t, const hg_jval *doc, hangar_err *err)
+{
+    const char *name = hg_json_text_or(hg_json_get(doc, "name"), "");
+    if (!hg_port_get(&t->graph->ins, name))
+        return hg_fail(err, HANGAR_E_INVALID, "graph %s has no input \"%s\"", t->graph->name, name);
+    return hg_json_get(doc, "of") ? run_input(t, name, doc, err) : fill_input(t, name, doc, err);
 }
 
 /* One run; what comes out is dropped, behind the clock. */
@@ -161,26 +214,21 @@ static hg_jw *done_frame(const timing *t)
 
 hangar_code hg_onnx_time(hg_onnx *o, const hg_jval *call, hg_jw **out_done, hangar_err *err)
 {
-    const hg_jval *inputs = hg_json_get(call, "inputs");
     int64_t warm = hg_json_i64_or(hg_json_get(call, "warm"), 1),
             repeats = hg_json_i64_or(hg_json_get(call, "repeats"), 1);
     double limit = hg_json_f64_or(hg_json_get(call, "seconds"), 1);
     hg_graph *graph = hg_onnx_graph(o, hg_json_text(hg_json_get(call, "graph")), err);
     if (!graph) return HANGAR_E_NOT_FOUND;
-    if (warm < 0 || warm > HG_ONNX_REPEATS_MAX || repeats < 1 || repeats > HG_ONNX_REPEATS_MAX || limit < 0 ||
-        hg_json_len(inputs) > HG_ONNX_TENSORS_MAX)
-        return hg_fail(err, HANGAR_E_LIMIT, "a timing with more runs or inputs than %d or %d",
-                       HG_ONNX_REPEATS_MAX, HG_ONNX_TENSORS_MAX);
+    if (warm < 0 || warm > HG_ONNX_REPEATS_MAX || repeats < 1 || repeats > HG_ONNX_REPEATS_MAX || limit < 0)
+        return hg_fail(err, HANGAR_E_LIMIT, "a timing with more runs than %d", HG_ONNX_REPEATS_MAX);
     HG_AUTO(hg_auto_free) timing *t = hg_calloc(1, sizeof *t);
     if (!t) return hg_fail_memory(err);
     t->o = o;
     t->graph = graph;
-    hangar_code code = HANGAR_OK;
-    for (hg_json_iter it = hg_json_iter_of(inputs); code == HANGAR_OK && hg_json_next(&it);)
-        code = make_input(t, it.val, err);
+    hangar_code code = make_inputs(t, hg_json_get(call, "inputs"), err);
     for (size_t i = 0; i < graph->outs.count; i++) t->out_names[t->out_count++] = graph->outs.items[i].name;
     if (code == HANGAR_OK) code = run_all(t, (size_t)warm, (size_t)repeats, limit, err);
-    for (size_t i = 0; i < t->in_count; i++) hg_value_free(o, &t->ins[i]);
+    drop_inputs(t);
     if (code == HANGAR_OK && !(*out_done = done_frame(t))) code = hg_fail_memory(err);
     return code;
 }

@@ -38,6 +38,7 @@ typedef struct hg_arch {
     const char *name; /* model_type of config.json */
     /* Fills b->task and b->graphs (hg_build_begin). An error of a graph or of the configuration may be left in them. */
     hangar_code (*build)(hg_build *b, hangar_err *err);
+    bool hears_windows; /* of sound, filled up with silence: a form may sample it (hg_form.silence) */
 } hg_arch;
 
 /* By model_type; NULL when there is none. */

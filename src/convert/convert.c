@@ -50,6 +50,10 @@ static hangar_code open_config(run *r, hangar_err *err)
     const char *type = hg_hfconfig_text(&r->config, "model_type", NULL);
     char known[HG_ARCH_NAMES_MAX];
     r->arch = hg_arch_get(type);
+    if (r->arch && r->spec->form->silence && !r->arch->hears_windows)
+        return hg_fail(err, HANGAR_E_UNSUPPORTED,
+                       "the form %s is for models that hear windows of sound, and %s does not",
+                       r->spec->form->name, r->arch->name);
     if (r->arch) return HANGAR_OK;
     return hg_fail(err, HANGAR_E_UNSUPPORTED, "config.json: model_type %.64s (known: %s)",
                    type ? type : "is missing", hg_arch_names(known));

@@ -6,8 +6,8 @@
 #include <string.h>
 
 static const hg_form forms[] = {
-#define HG_FORM(name, suffix, dtype, real, linear, bits, block, drift, wobble, rewrite, words) \
-    {name, suffix, dtype, real, linear, bits, block, drift, wobble, rewrite, words},
+#define HG_FORM(name, suffix, dtype, real, linear, bits, block, drift, wobble, rewrite, silence, words) \
+    {name, suffix, dtype, real, linear, bits, block, drift, wobble, rewrite, silence, words},
 #include "convert/forms.def"
 #undef HG_FORM
 };

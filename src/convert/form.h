@@ -23,6 +23,8 @@ typedef struct hg_form {
         wobble; /* how far answers to the same may be apart (alone, in a batch, in steps), to their scale */
     bool
         rewrite; /* every other weight is written anew in the real type; else it stays where it is and 16 bits are cast at load */
+    unsigned
+        silence; /* of a sound in a longer window: so many positions of the silence behind it are computed as one; 0 = all are */
     const char *words; /* one line for people */
 } hg_form;
 

@@ -21,7 +21,9 @@
  * DONE  {"outputs":[tensor...],"seconds"} + the bytes; offsets are multiples of 64
  *
  * CALL  {"op":"time","graph","inputs":[{"name","dtype","shape","fill":number} or {...,"random":n}],"warm","repeats","seconds"}
- *        Runs the graph on inputs made here, `fill` everywhere, or `random` numbers: whole ones of [0, n), others of [-n, n). After `warm` runs that
+ *        Runs the graph on inputs made here, `fill` everywhere, or `random` numbers: whole ones of [0, n), others of [-n, n); with "sound":f the last
+ *        axis is random before f, and behind it the lowest of these numbers, as features of silence are. {"name","of":output,"graph","inputs":[...]} is
+ *        what another graph gives for such inputs. After `warm` runs that
  *        do not count come up to `repeats`; none is begun when `seconds` have passed, and then the last of what there was counts.
  * DONE  {"seconds":[of each run that counts]}; a TICK after each run
  *

@@ -519,6 +519,13 @@ void hg_graph_branch_end(hg_graph *g)
     if (g->current->parent) g->current = g->current->parent;
 }
 
+/* What an output is made of. */
+hg_onnx_type hg_branch_type(const hg_branch *branch, size_t index)
+{
+    if (!branch || index >= branch->outputs.count) return HG_ONNX_ANY;
+    return ((const hg_value *)branch->outputs.items[index])->type;
+}
+
 /* A branch as attribute. */
 void hg_node_branch(hg_graph *g, hg_node *node, const char *name, hg_branch *branch)
 {

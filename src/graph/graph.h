@@ -138,6 +138,8 @@ typedef struct hg_branch hg_branch;
 hg_branch *hg_graph_branch_begin(hg_graph *g, const char *name);
 void hg_graph_branch_output(hg_graph *g, hg_value *value);
 void hg_graph_branch_end(hg_graph *g);
+/* The type of an output; ANY when there are not so many. */
+hg_onnx_type hg_branch_type(const hg_branch *branch, size_t index);
 void hg_node_branch(hg_graph *g, hg_node *node, const char *name, hg_branch *branch);
 
 /* All nodes, those of branches counted, too. */

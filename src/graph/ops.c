@@ -391,5 +391,6 @@ void hg_op_if(hg_graph *g, const char *name, hg_value *cond, hg_branch *then_bra
     hg_node *n = hg_graph_node(g, HG_OP_STANDARD, "If", name, &cond, 1, count);
     hg_node_branch(g, n, "then_branch", then_branch);
     hg_node_branch(g, n, "else_branch", else_branch);
-    for (size_t i = 0; i < count; i++) outputs[i] = hg_node_out(g, n, i, hg_graph_real(g), shapes[i]);
+    for (size_t i = 0; i < count; i++)
+        outputs[i] = hg_node_out(g, n, i, hg_branch_type(then_branch, i), shapes[i]);
 }

@@ -205,7 +205,7 @@ hg_rotary hg_op_rotary(hg_graph *g, const char *name, hg_value *positions, hg_va
 hg_value *hg_op_rotate(hg_graph *g, const char *name, hg_value *x, const hg_rotary *r, int64_t heads,
                        int64_t head_dim);
 
-/* cond (bool, one element) ? then : else; the outputs are those of the branches, of the real type, `count` shapes are given. */
+/* cond (bool, one element) ? then : else; the outputs are those of the branches, in type as in number; `count` shapes are given. */
 void hg_op_if(hg_graph *g, const char *name, hg_value *cond, hg_branch *then_branch, hg_branch *else_branch,
               const hg_shape *shapes, size_t count, hg_value **outputs);
 

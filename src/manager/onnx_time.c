@@ -29,7 +29,7 @@ double hg_median(double *numbers, size_t n)
 /* The main use of the model. */
 double hg_times_score(const hg_times *t)
 {
-    return t->prefill + t->batch + HG_TIME_STEPS * t->step;
+    return t->prefill + t->batch + t->steps * t->step;
 }
 
 typedef struct measure {
@@ -39,8 +39,9 @@ typedef struct measure {
     double seconds;    /* for each number */
 } measure;
 
-static void describe(hg_jw *w, const char *name, hg_or_type type, const int64_t *dims, size_t rank,
-                     const char *how, double number)
+/* An input, left open. */
+static void begin_input(hg_jw *w, const char *name, hg_or_type type, const int64_t *dims, size_t rank,
+                        const char *how, double number)
 {
     static const char *const types[] = {
         [HG_OR_F32] = "F32", [HG_OR_I64] = "I64", [HG_OR_BOOL] = "BOOL", [HG_OR_F16] = "F16"};
@@ -51,6 +52,12 @@ static void describe(hg_jw *w, const char *name, hg_or_type type, const int64_t 
     for (size_t i = 0; i < rank; i++) hg_jw_i64(w, NULL, dims[i]);
     hg_jw_end(w);
     hg_jw_f64(w, how, number);
+}
+
+static void describe(hg_jw *w, const char *name, hg_or_type type, const int64_t *dims, size_t rank,
+                     const char *how, double number)
+{
+    begin_input(w, name, type, dims, rank, how, number);
     hg_jw_end(w);
 }
 
@@ -58,11 +65,12 @@ static void describe(hg_jw *w, const char *name, hg_or_type type, const int64_t 
 static bool describe_port(const hg_proof_facts *f, const hg_time_shape *s, const char *name,
                           const hg_or_tensor *port, hg_jw *w)
 {
+    const bool first = s->encoder != NULL;
     const int64_t tokens[] = {s->rows, s->length}, all[] = {s->rows, s->past + s->length},
                   source[] = {s->rows, s->source}, one[] = {1};
     int64_t big[4] = {s->rows, port->shape[1], port->shape[2], port->shape[3]};
     if (strncmp(name, "past_key_values.", 16) == 0 && port->rank == 4) {
-        big[2] = strstr(name, ".encoder.") ? s->source : s->past;
+        big[2] = !strstr(name, ".encoder.") ? s->past : first ? 0 : s->source;
         describe(w, name, port->type, big, 4, "random", 1);
     } else if (hg_streq(name, "input_ids")) {
         describe(w, name, HG_OR_I64, tokens, 2, "random", (double)f->vocab);
@@ -73,12 +81,14 @@ static bool describe_port(const hg_proof_facts *f, const hg_time_shape *s, const
     } else if (hg_streq(name, "encoder_attention_mask")) {
         describe(w, name, HG_OR_I64, source, 2, "fill", 1);
     } else if (hg_streq(name, "use_cache_branch")) {
-        describe(w, name, HG_OR_BOOL, one, 1, "fill", 1);
+        describe(w, name, HG_OR_BOOL, one, 1, "fill", first ? 0 : 1);
     } else if (hg_streq(name, "encoder_hidden_states") && port->rank == 3) {
         big[1] = s->source;
         describe(w, name, port->type, big, 3, "random", 1);
     } else if (hg_streq(name, "input_features") && port->rank == 3) {
-        describe(w, name, port->type, big, 3, "random", 1);
+        begin_input(w, name, port->type, big, 3, "random", 1);
+        hg_jw_i64(w, "sound", HG_TIME_SOUND);
+        hg_jw_end(w);
     } else if (hg_streq(name, "pixel_values")) {
         int64_t picture[] = {1, (int64_t)f->channels, (int64_t)f->height, (int64_t)f->width};
         for (size_t i = 1; i < 4 && port->rank == 4; i++)
@@ -93,12 +103,38 @@ static bool describe_port(const hg_proof_facts *f, const hg_time_shape *s, const
     return true;
 }
 
+/* All inputs of a graph; states of an encoder are made by it. */
+static hangar_code describe_inputs(const hg_or_session *s, const hg_proof_facts *f,
+                                   const hg_time_shape *shape, hg_jw *w, hangar_err *err)
+{
+    const char *name;
+    hangar_code code = HANGAR_OK;
+    hg_jw_arr(w, "inputs");
+    for (size_t i = 0; code == HANGAR_OK && (name = hg_or_name(s, shape->graph, "inputs", i)); i++) {
+        hg_or_tensor port;
+        if (shape->encoder && hg_streq(name, "encoder_hidden_states")) {
+            hg_time_shape of = {.graph = shape->encoder, .rows = shape->rows, .length = shape->source};
+            hg_jw_obj(w, NULL);
+            hg_jw_text(w, "name", name);
+            hg_jw_text(w, "of", "last_hidden_state");
+            hg_jw_text(w, "graph", of.graph);
+            code = describe_inputs(s, f, &of, w, err);
+            hg_jw_end(w);
+        } else if (!hg_or_port(s, shape->graph, "inputs", name, &port) ||
+                   !describe_port(f, shape, name, &port, w)) {
+            code = hg_fail(err, HANGAR_E_UNSUPPORTED, "nobody knows how to time a graph with the input %s",
+                           name);
+        }
+    }
+    hg_jw_end(w);
+    return code;
+}
+
 /* The call for runs of a graph. */
 hangar_code hg_time_call(const hg_or_session *s, const hg_proof_facts *facts, const hg_time_shape *shape,
                          int warm, int repeats, double seconds, char **out, hangar_err *err)
 {
     HG_AUTO(hg_jw_auto_free) hg_jw *w = hg_jw_new();
-    const char *name;
     if (!w) return hg_fail_memory(err);
     hg_jw_obj(w, NULL);
     hg_jw_text(w, "op", "time");
@@ -106,15 +142,8 @@ hangar_code hg_time_call(const hg_or_session *s, const hg_proof_facts *facts, co
     hg_jw_i64(w, "warm", warm);
     hg_jw_i64(w, "repeats", repeats);
     hg_jw_f64(w, "seconds", seconds);
-    hg_jw_arr(w, "inputs");
-    for (size_t i = 0; (name = hg_or_name(s, shape->graph, "inputs", i)); i++) {
-        hg_or_tensor port;
-        if (!hg_or_port(s, shape->graph, "inputs", name, &port) ||
-            !describe_port(facts, shape, name, &port, w))
-            return hg_fail(err, HANGAR_E_UNSUPPORTED, "nobody knows how to time a graph with the input %s",
-                           name);
-    }
-    return hg_jw_finish(w, false, out, err);
+    hangar_code code = describe_inputs(s, facts, shape, w, err);
+    return code == HANGAR_OK ? hg_jw_finish(w, false, out, err) : code;
 }
 
 /* The median of one measurement. */
@@ -163,8 +192,8 @@ static hangar_code measure_whole(measure *m, hg_times *out, hangar_err *err)
     hg_or_tensor port;
     bool only_text = hg_or_port(m->s, MODEL, "inputs", "input_ids", &port) &&
                      !hg_or_port(m->s, MODEL, "inputs", "pixel_values", &port);
-    hg_time_shape one = {MODEL, 1, tokens_of(m, HG_TIME_TOKENS), 0, 0, 0};
-    hg_time_shape many = {MODEL, HG_TIME_BATCH, tokens_of(m, HG_TIME_SHORT), 0, 0, 0};
+    hg_time_shape one = {.graph = MODEL, .rows = 1, .length = tokens_of(m, HG_TIME_TOKENS)};
+    hg_time_shape many = {.graph = MODEL, .rows = HG_TIME_BATCH, .length = tokens_of(m, HG_TIME_SHORT)};
     if (!only_text) return take(m, &one, &out->prefill, err);
     m->seconds /= 2;
     hangar_code code = take(m, &one, &out->prefill, err);
@@ -174,7 +203,8 @@ static hangar_code measure_whole(measure *m, hg_times *out, hangar_err *err)
 static hangar_code measure_decoder(measure *m, hg_times *out, hangar_err *err)
 {
     int64_t tokens = tokens_of(m, HG_TIME_TOKENS);
-    hg_time_shape first = {MODEL, 1, tokens, 0, 0, 0}, next = {MODEL, 1, 1, tokens, 0, 0};
+    hg_time_shape first = {.graph = MODEL, .rows = 1, .length = tokens},
+                  next = {.graph = MODEL, .rows = 1, .length = 1, .past = tokens};
     m->seconds /= 2;
     hangar_code code = take(m, &first, &out->prefill, err);
     return code == HANGAR_OK ? take(m, &next, &out->step, err) : code;
@@ -183,14 +213,26 @@ static hangar_code measure_decoder(measure *m, hg_times *out, hangar_err *err)
 static hangar_code measure_encdec(measure *m, hg_times *out, hangar_err *err)
 {
     hg_or_tensor port;
+    double begin = 0;
     int64_t tokens = tokens_of(m, HG_TIME_TOKENS);
-    hg_time_shape first = {ENCODER, 1, tokens, 0, 0, 0},
-                  next = {DECODER, 1, 1, tokens_of(m, HG_TIME_PAST), tokens, 0};
-    if (hg_or_port(m->s, ENCODER, "outputs", "last_hidden_state", &port) && port.rank == 3 &&
-        port.shape[1] > 0)
-        next.source = port.shape[1];
-    m->seconds /= 2;
-    hangar_code code = take(m, &first, &out->prefill, err);
+    bool sound = hg_or_port(m->s, ENCODER, "inputs", "input_features", &port);
+    if (sound) out->steps = HG_TIME_SAID;
+    int64_t states = hg_or_port(m->s, ENCODER, "outputs", "last_hidden_state", &port) && port.rank == 3 &&
+                             port.shape[1] > 0
+                         ? port.shape[1]
+                         : tokens;
+    hg_time_shape encoder = {.graph = ENCODER, .rows = 1, .length = tokens};
+    hg_time_shape first = {.graph = DECODER,
+                           .rows = 1,
+                           .length = sound ? HG_TIME_PROMPT : 1,
+                           .source = states,
+                           .encoder = ENCODER};
+    hg_time_shape next = {
+        .graph = DECODER, .rows = 1, .length = 1, .past = tokens_of(m, HG_TIME_PAST), .source = states};
+    m->seconds /= 3;
+    hangar_code code = take(m, &encoder, &out->prefill, err);
+    if (code == HANGAR_OK) code = take(m, &first, &begin, err);
+    out->prefill += begin;
     return code == HANGAR_OK ? take(m, &next, &out->step, err) : code;
 }
 
@@ -200,7 +242,7 @@ hangar_code hg_onnx_measure(hg_or_session *s, const hg_snapshot *snap, double se
 {
     measure m = {.s = s, .seconds = seconds};
     HG_AUTO(hg_json_auto_free) hg_json *config = NULL;
-    *out = (hg_times){0};
+    *out = (hg_times){.steps = HG_TIME_STEPS};
     hangar_code code = hg_proof_facts_read(snap, s, &m.facts, err);
     if (code == HANGAR_OK) code = hg_load_json(snap, "config.json", &config, err);
     if (code != HANGAR_OK) return code;

@@ -8,8 +8,10 @@
  *   pictures (and text with them)      1 picture                                                  prefill
  *   sound to text at once (CTC)        10 s                                                       prefill
  *   text decoders                      1 x 128 tokens                  1 token behind 128         prefill + 64 steps
- *   encoder and decoder of text        encoder: 1 x 128                1 token behind 64          prefill + 64 steps
- *   Whisper                            encoder: 1 window               1 token behind 64          prefill + 64 steps
+ *   encoder and decoder of text        1 x 128 and the first token     1 token behind 64          prefill + 64 steps
+ *   Whisper                            5 s in a window and a prompt    1 token behind 64          prefill + 16 steps
+ *
+ * The prefill of the last two is the encoder, and the decoder's first call with what the encoder gave.
  *
  * Each number is the median of up to HG_TIME_REPEATS runs behind HG_TIME_WARM others.
  */
@@ -26,10 +28,15 @@
 #define HG_TIME_PAST    64 /* of a decoder beside an encoder */
 #define HG_TIME_STEPS   64
 #define HG_TIME_SAMPLES 160000
+/* A sentence that somebody says to Whisper: frames of 10 ms in a window that is filled up with silence, and about as many tokens as it has. */
+#define HG_TIME_SOUND  500
+#define HG_TIME_SAID   16
+#define HG_TIME_PROMPT 4 /* tokens: start, language, task, no times */
 
 /* Seconds; 0 = the model has no such thing. */
 typedef struct hg_times {
     double prefill, batch, step;
+    double steps; /* that count */
     double score;
 } hg_times;
 /* The middle one of n numbers, which are sorted for it (the mean of two when n is even); 0 for none. */
@@ -42,6 +49,8 @@ typedef struct hg_time_shape {
     const char *graph;
     int64_t rows, length, past, source;
     int64_t samples; /* 0 = HG_TIME_SAMPLES */
+    const char *
+        encoder; /* of a decoder's first call: the graph that gives it the states of `source` tokens; NULL = it is none */
 } hg_time_shape;
 /*
  * The call "time" for such runs of a graph, told by what its READY says of its inputs. Token ids are below facts->vocab; the size of a picture is

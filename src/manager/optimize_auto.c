@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/fsx.h"
 #include "base/mem.h"
+#include "convert/arch.h"
 #include "hardware/hardware.h"
 #include "manager/onnx_check.h"
 #include "manager/onnx_time.h"
@@ -176,6 +177,7 @@ static void list_trials(trials *t)
 {
     hg_optimizing *o = t->o;
     const hg_profile *p;
+    const hg_arch *arch = hg_arch_get(o->facts.architecture);
     HG_AUTO(hg_auto_free) hg_hardware *hw = hg_calloc(1, sizeof *hw);
     bool gpu = false;
     if (hw && !hg_streq(o->h->settings->target_platform, "cpu")) {
@@ -184,6 +186,7 @@ static void list_trials(trials *t)
     }
     for (size_t i = 0; (p = hg_profile_at(i)) && t->count < TRIALS_MAX; i++) {
         if (p->tried == 0 || (p->tried == 2 && !gpu)) continue;
+        if (hg_form_get(p->form)->silence && !(arch && arch->hears_windows)) continue;
         trial *k = &t->items[t->count++];
         *k = (trial){.profile = p, .drift = HG_REPORT_NONE};
         hg_artifact_kind(p->form, k->kind);

@@ -74,11 +74,13 @@ typedef struct hg_proof_input {
     size_t owned_count;
     size_t real
         [2]; /* tokens (of the padded side: those of the decoder, or of the source) that are no padding, by row */
-    bool masked; /* row 1 is padded */
+    bool masked;  /* row 1 is padded */
+    size_t sound; /* frames of a window that are no silence, of its last row; 0 = there is no window */
 } hg_proof_input;
 /*
  * Fixed inputs, neither all alike nor in order: `rows` (1 or 2) rows from row `first` on. With `padded`, row 1 is facts->brief long and
- * padded to the others' length where the model takes a mask; without, it is that short alone.
+ * padded to the others' length where the model takes a mask; without, it is that short alone. Of a window of sound row 0 is full, row 1 is
+ * a third of sound and silence behind it.
  */
 hangar_code hg_proof_input_make(const hg_or_session *s, const hg_proof_facts *facts, size_t first,
                                 size_t rows, bool padded, hg_proof_input *out, hangar_err *err);

@@ -20,7 +20,7 @@ test.after(own.remove);
 // ---- the changes ----
 
 const dec = 'src/convert/arch/decoder.c', enc = 'src/convert/arch/encoder.c', att = 'src/graph/ops_attention.c';
-const seq = 'src/convert/arch/seq2seq.c', whisper = 'src/convert/arch/whisper.c', codes = 'src/convert/quant/codes.c';
+const seq = 'src/convert/arch/seq2seq.c', whisper = 'src/convert/arch/whisper.c', silence = 'src/convert/arch/silence.c', codes = 'src/convert/quant/codes.c';
 const portable = ['--style', 'portable'], form = (name) => ['--form', name];
 
 // [what, model, the check that must fail first, file, from, to, options of convert]
@@ -73,8 +73,10 @@ const mutations = [
   ['all layers turn alike', 'modernbert', 'independent', 'src/convert/arch/modernbert.c', '&m->turn[local], e->heads', '&m->turn[0], e->heads'],
   ['a window is one too wide', 'modernbert', 'independent', 'src/convert/arch/modernbert.c', 'hg_graph_int(g, m->window)', 'hg_graph_int(g, m->window + 1)'],
   // encoder-decoders
-  ['places are not added', 'whisper', 'independent', whisper, 'x = hg_op_add(g, "add_positions", x, hg_block_matrix(b, "embed_positions.weight", m->source, width));',
-    '(void)hg_block_matrix(b, "embed_positions.weight", m->source, width);'],
+  ['places are not added', 'whisper', 'independent', whisper, 'x = hg_op_add(g, "add_positions", x, places);', '(void)places;'],
+  ['a sample of silence counts once', 'whisper', 'drift', silence, 'hg_graph_real_of(g, log((double)every))', 'hg_graph_real_of(g, 0)', form('f32-short')],
+  ['a sample of silence counts too much', 'whisper', 'drift', silence, 'log((double)every)', 'log(2.0 * (double)every)', form('f32-short')],
+  ['the sound ends too early', 'whisper', 'drift', silence, 'list_of(b, positions - REACH - MARGIN)', 'list_of(b, positions + 8)', form('f32-short')],
   ['the decoder forgets how far it is', 'whisper', 'cache', whisper, 'hg_block_positions(b, "embed_positions", m->s.begin, m->s.end, m->target, m->s.width)',
     'hg_block_positions(b, "embed_positions", hg_graph_ints(b->g, &(const int64_t){0}, 1), hg_op_shape(b->g, "own_length", m->s.ids, 1, 2), m->target, m->s.width)'],
   ['the first layer gives no activation', 'whisper', 'independent', whisper, 'hg_block_conv3(b, "conv2", hg_op_act(g, "conv1.act", x, m->encoder.act), width, width, 2)', 'hg_block_conv3(b, "conv2", x, width, width, 2)'],

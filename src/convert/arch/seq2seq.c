@@ -2,6 +2,7 @@
 #include "convert/arch/seq2seq.h"
 
 #include "base/mem.h"
+#include "convert/arch/silence.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,6 +51,14 @@ static hg_value *past_input(const hg_seq2seq *s, hg_build *b, uint32_t layer, co
                           HG_SHAPE(HG_SYM("batch_size"), head_count(s), HG_SYM(length), HG_DIM(s->head_dim)));
 }
 
+/* The list [B, T, heads, head_dim] of h [B, T, width]. */
+static hg_value *heads_shape(const hg_seq2seq *s, hg_build *b, hg_value *h)
+{
+    const int64_t tail[] = {s->heads, s->head_dim};
+    hg_value *parts[] = {hg_op_shape(b->g, "hidden_sizes", h, 0, 2), hg_graph_ints(b->g, tail, 2)};
+    return hg_op_concat_ints(b->g, "heads_shape", parts, 2);
+}
+
 /* Begins a decoder. */
 hangar_code hg_seq2seq_decoder(hg_seq2seq *s, hg_build *b, uint32_t layers, bool masked, hangar_err *err)
 {
@@ -78,9 +87,7 @@ hangar_code hg_seq2seq_decoder(hg_seq2seq *s, hg_build *b, uint32_t layers, bool
         c->cross_v = past_input(s, b, i, "encoder", "value", "encoder_past_sequence_length");
     }
     s->use_cache = hg_graph_input(g, "use_cache_branch", HG_ONNX_BOOL, HG_SHAPE(HG_DIM(1)));
-    const int64_t tail[] = {s->heads, s->head_dim};
-    hg_value *parts[] = {hg_op_shape(g, "hidden_sizes", s->hidden, 0, 2), hg_graph_ints(g, tail, 2)};
-    s->heads_shape = hg_op_concat_ints(g, "heads_shape", parts, 2);
+    s->heads_shape = heads_shape(s, b, s->hidden);
     s->batch_shape = hg_block_batch_shape(b, "batch_shape", s->ids, inner(s));
     s->begin = hg_op_shape(g, "past_length", s->caches[0].past_k, 2, 3);
     s->end = hg_op_add(g, "total_length", s->begin, hg_op_shape(g, "length", s->ids, 1, 2));
@@ -155,20 +162,25 @@ hg_value *hg_seq2seq_self(const hg_seq2seq *s, hg_build *b, const hg_attention_n
     a.q = project(s, b, n->q, rows, n->bias);
     a.k = project(s, b, n->k, rows, n->key_bias);
     a.v = project(s, b, n->v, rows, n->bias);
-    hg_value *y = project_back(s, b, n, hg_op_attention(b->g, "attention", &a));
+    hg_value *y =
+        s->silence ? hg_silence_attention(b, s->silence, &a) : hg_op_attention(b->g, "attention", &a);
+    y = project_back(s, b, n, y);
     hg_graph_leave(b->g);
     return y;
 }
 
-/* Keys or values of h: rows [B T, heads x head_dim] to [B, heads, T, head_dim]. */
-static hg_value *split_heads(const hg_seq2seq *s, hg_build *b, const char *name, hg_value *rows)
+/* Keys or values of h: rows [B T, heads x head_dim] to [B, heads, T, head_dim]; of rows that repeat only the first ones are there, and
+ * `shape` (the list [B, T, heads, head_dim]) says how many. */
+static hg_value *split_heads(const hg_seq2seq *s, hg_build *b, const char *name, hg_value *rows,
+                             hg_value *shape)
 {
     const int64_t heads_first[] = {0, 2, 1, 3};
+    const hg_dim length = HG_SYM("encoder_sequence_length");
     hg_graph_enter(b->g, "%s", name);
-    hg_value *x = hg_op_reshape(b->g, "split", rows, s->heads_shape,
-                                HG_SHAPE(HG_SYM("batch_size"), HG_SYM("encoder_sequence_length"),
-                                         head_count(s), HG_DIM(s->head_dim)));
+    hg_value *x = hg_op_reshape(b->g, "split", rows, shape,
+                                HG_SHAPE(HG_SYM("batch_size"), length, head_count(s), HG_DIM(s->head_dim)));
     x = hg_op_transpose(b->g, "heads", x, heads_first);
+    if (s->repeats) x = hg_op_gather(b->g, "repeated", x, s->repeats->of, 2);
     hg_graph_leave(b->g);
     return x;
 }
@@ -188,13 +200,13 @@ static hg_branch *cached_branch(const hg_seq2seq *s, hg_build *b, hg_value *q, c
 }
 
 /* Keys or values of h, inside a branch. A plain weight was looked up outside (w not NULL), where a cast of it is folded. */
-static hg_value *made_inside(const hg_seq2seq *s, hg_build *b, const char *name, hg_value *rows, hg_value *w,
-                             hg_value *bias, bool has_bias)
+static hg_value *made_inside(const hg_seq2seq *s, hg_build *b, const char *name, hg_value *rows,
+                             hg_value *shape, hg_value *w, hg_value *bias, bool has_bias)
 {
     char part[HG_ONNX_NAME_MAX];
     hg_value *y = w ? hg_op_linear(b->g, name, rows, w, bias)
                     : hg_block_linear(b, name, rows, s->width, inner(s), has_bias);
-    return split_heads(s, b, join(part, name, "split"), y);
+    return split_heads(s, b, join(part, name, "split"), y, shape);
 }
 
 /* use_cache_branch false: keys and values are made from h. */
@@ -211,10 +223,15 @@ static hg_branch *first_branch(const hg_seq2seq *s, hg_build *b, const hg_attent
     }
     hg_branch *branch = hg_graph_branch_begin(b->g, "first");
     b->module = module;
-    hg_value *rows = hg_op_rows(b->g, "rows", s->hidden);
+    hg_value *h = s->hidden, *shape = s->heads_shape;
+    if (s->repeats) {
+        h = hg_op_gather(b->g, "differing", h, s->repeats->rows, 1);
+        shape = heads_shape(s, b, h);
+    }
+    hg_value *rows = hg_op_rows(b->g, "rows", h);
     hg_attention a = {.heads = s->heads, .scale = s->scale, .mask = s->mask, .q = q};
-    a.k = made_inside(s, b, n->k, rows, k, k_bias, n->key_bias);
-    a.v = made_inside(s, b, n->v, rows, v, v_bias, n->bias);
+    a.k = made_inside(s, b, n->k, rows, shape, k, k_bias, n->key_bias);
+    a.v = made_inside(s, b, n->v, rows, shape, v, v_bias, n->bias);
     b->module = NULL;
     hg_graph_branch_output(b->g, hg_op_attention(b->g, "attention", &a));
     hg_graph_branch_output(b->g, a.k);

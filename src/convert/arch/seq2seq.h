@@ -43,6 +43,9 @@ typedef struct hg_seq2seq {
     hg_value *hidden;      /* h: [B, T, width] */
     hg_value *heads_shape; /* [B, T, heads, head_dim] */
     hg_value *use_cache;
+    /* of sound whose silence is sampled (silence.h); NULL = it is not */
+    const struct hg_silence *silence; /* of an encoder: its positions are the kept ones */
+    const struct hg_repeats *repeats; /* of a decoder: the rows of h that have to be looked at */
 } hg_seq2seq;
 
 /* Begins a text encoder: inputs input_ids and attention_mask. */

@@ -2,7 +2,7 @@
 /*
  * Whisper: speech to text with an encoder and a decoder of pre-norm layers (Radford et al. 2022).
  *
- *   encoder:  x = gelu(conv2(gelu(conv1(mel)))) + position
+ *   encoder:  x = gelu(conv2(gelu(conv1(mel)))) + position              [of the silence behind the sound only samples: silence.h]
  *             each layer:  x += attention(norm(x));  x += W_2 act(W_1 norm(x))
  *             h = norm(x)
  *   decoder:  x = token[ids] + position[past .. past + S)
@@ -12,6 +12,7 @@
  * The decoder is one graph for the prompt and for every step, with a cache (seq2seq.h). Keys have no bias.
  */
 #include "convert/arch/seq2seq.h"
+#include "convert/arch/silence.h"
 #include "convert/archs.h"
 
 #include <string.h>
@@ -85,13 +86,25 @@ static void read_config(whisper *m, hg_build *b)
 
 /* ---- encoder ---- */
 
+/* gelu(conv2(gelu(conv1(mel)))): [B, frames / 2, width]. */
+static hg_value *convolutions(const whisper *m, hg_build *b, hg_value *mel)
+{
+    const int64_t channels_last[] = {0, 2, 1};
+    const uint32_t width = m->s.width;
+    hg_graph *g = b->g;
+    hg_value *x = hg_block_conv3(b, "conv1", mel, m->mels, width, 1);
+    x = hg_block_conv3(b, "conv2", hg_op_act(g, "conv1.act", x, m->encoder.act), width, width, 2);
+    return hg_op_transpose(g, "channels_last", hg_op_act(g, "conv2.act", x, m->encoder.act), channels_last);
+}
+
 static hangar_code build_encoder(whisper *m, hg_build *b, hangar_err *err)
 {
     hangar_code code = hg_build_begin(b, "encoder_model", err);
     if (code != HANGAR_OK) return code;
     hg_graph *g = b->g;
     const uint32_t width = m->s.width;
-    const int64_t channels_last[] = {0, 2, 1};
+    const int64_t every = b->form ? b->form->silence : 0;
+    hg_silence silence = {0};
     b->prefix = m->prefix;
     m->s.heads = m->encoder_heads;
     m->s.head_dim = width / m->s.heads;
@@ -99,15 +112,25 @@ static hangar_code build_encoder(whisper *m, hg_build *b, hangar_err *err)
         hg_block_input(b, "input_features",
                        HG_SHAPE(HG_SYM("batch_size"), HG_DIM(m->mels), HG_DIM((int64_t)m->source * 2)));
     hg_graph_enter(g, "encoder");
-    hg_value *x = hg_block_conv3(b, "conv1", mel, m->mels, width, 1);
-    x = hg_block_conv3(b, "conv2", hg_op_act(g, "conv1.act", x, m->encoder.act), width, width, 2);
-    x = hg_op_transpose(g, "channels_last", hg_op_act(g, "conv2.act", x, m->encoder.act), channels_last);
-    x = hg_op_add(g, "add_positions", x, hg_block_matrix(b, "embed_positions.weight", m->source, width));
+    if (every) {
+        silence = hg_silence_find(b, mel, m->source, every);
+        m->s.silence = &silence;
+        mel = silence.mel;
+    }
+    hg_value *x = convolutions(m, b, mel);
+    hg_value *places = hg_block_matrix(b, "embed_positions.weight", m->source, width);
+    if (every) {
+        x = hg_silence_keep(b, &silence, x);
+        places = hg_op_gather(g, "embed_positions.kept", places, silence.kept, 0);
+    }
+    x = hg_op_add(g, "add_positions", x, places);
     m->s.batch_shape = hg_block_batch_shape(b, "batch_shape", x, width);
     hg_stream s = hg_seq2seq_layers(&m->s, b, &m->encoder, hg_op_rows(g, "rows", x));
     hg_value *h = hg_block_stream_norm(b, "layer_norm", &s, width, EPS, true);
     h = hg_op_reshape(g, "as_batch", h, m->s.batch_shape,
-                      HG_SHAPE(HG_SYM("batch_size"), HG_DIM(m->source), HG_DIM(width)));
+                      HG_SHAPE(HG_SYM("batch_size"), x->shape.dims[1], HG_DIM(width)));
+    if (every) h = hg_silence_spread(b, &silence, h);
+    m->s.silence = NULL;
     hg_graph_leave(g);
     hg_block_output(b, "last_hidden_state", h);
     return HANGAR_OK;
@@ -140,10 +163,16 @@ static hangar_code build_decoder(whisper *m, hg_build *b, hangar_err *err)
     m->s.head_dim = m->s.width / m->s.heads;
     hangar_code code = hg_seq2seq_decoder(&m->s, b, m->decoder.layers, false, err);
     if (code != HANGAR_OK) return code;
+    hg_repeats repeats = {0};
+    if (b->form && b->form->silence) {
+        repeats = hg_repeats_find(b, m->s.hidden, m->s.use_cache);
+        m->s.repeats = &repeats;
+    }
     b->prefix = m->prefix;
     hg_graph_enter(b->g, "decoder");
     hg_stream s = hg_seq2seq_layers(&m->s, b, &m->decoder, decoder_embeddings(m, b));
     hg_value *y = hg_block_stream_norm(b, "layer_norm", &s, m->s.width, EPS, true);
+    m->s.repeats = NULL;
     hg_graph_leave(b->g);
     hg_seq2seq_output(&m->s, b, "logits", output(m, b, y), m->vocab);
     hg_seq2seq_presents(&m->s, b);
@@ -163,4 +192,4 @@ static hangar_code build(hg_build *b, hangar_err *err)
     return code;
 }
 
-const hg_arch hg_arch_whisper = {.name = "whisper", .build = build};
+const hg_arch hg_arch_whisper = {.name = "whisper", .build = build, .hears_windows = true};

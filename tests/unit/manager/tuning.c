@@ -102,7 +102,7 @@ static void test_median(void **state)
     assert_true(hg_median(even, 4) == 3.5);
     assert_true(hg_median(one, 1) == 7);
     assert_true(hg_median(NULL, 0) == 0);
-    hg_times decoder = {.prefill = 2, .step = 0.5}, encoder = {.prefill = 2, .batch = 3};
+    hg_times decoder = {.prefill = 2, .step = 0.5, .steps = 64}, encoder = {.prefill = 2, .batch = 3};
     assert_true(hg_times_score(&decoder) == 34);
     assert_true(hg_times_score(&encoder) == 5);
 }
