@@ -310,6 +310,7 @@ typedef struct pull {
     size_t count, cap;
     char phase[64];
     bool phase_changed;
+    bool said; /* that it has begun */
     double reported;
     bool posted; /* a report is on its way to the loop */
     bool over;   /* done has been: the report frees the aside */
@@ -337,10 +338,14 @@ static void put_line(hg_buf *out, const char *status, const pull_file *f)
     hg_buf_puts(out, "}\n");
 }
 
-/* Writes what has changed. With the lock. */
+/* Writes what has changed. With the lock. The first line is Ollama's, whatever came before anybody could be told. */
 static void put_changes(pull *p, hg_buf *out)
 {
-    if (p->phase_changed) put_line(out, p->phase, NULL);
+    bool news = p->phase_changed;
+    for (size_t i = 0; i < p->count && !news; i++) news = p->files[i].changed;
+    if (news && !p->said) put_line(out, "pulling manifest", NULL);
+    p->said = p->said || news;
+    if (p->phase_changed && p->phase[0]) put_line(out, p->phase, NULL);
     p->phase_changed = false;
     for (size_t i = 0; i < p->count; i++) {
         pull_file *f = &p->files[i];
@@ -399,8 +404,8 @@ static void on_event(void *ctx, const hangar_event *e)
     pull *p = a->more;
     pthread_mutex_lock(&p->lock);
     if (e->kind == HANGAR_EVENT_PHASE) {
-        snprintf(p->phase, sizeof p->phase, "%s",
-                 strcmp(e->text, "resolving") == 0 ? "pulling manifest" : e->text);
+        bool manifest = strcmp(e->text, "resolving") == 0 || strcmp(e->text, "listing") == 0;
+        snprintf(p->phase, sizeof p->phase, "%s", manifest ? "" : e->text);
         p->phase_changed = true;
     } else if (e->kind == HANGAR_EVENT_PLAN || e->kind == HANGAR_EVENT_ITEM) {
         pull_file *f = file_of(p, e->item);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// ctest: waits long
 // The daemon's HTTP server over real sockets: what clients of all sorts see, honest ones and others. Its endpoints are those of
 // tests/support/httpd.c.
 import assert from 'node:assert/strict';
@@ -591,12 +592,17 @@ test('ten thousand connections that come and go leave nothing', async () => {
                 else setTimeout(() => socket.destroy(), i % 5);
             });
         });
-    const lane = async () => {
-        while (n < 10000) await one();
+    const all = async (count) => {
+        const lane = async () => {
+            while (n < count) await one();
+        };
+        await Promise.all(Array.from({ length: 100 }, lane));
+        await stats_until(s, (x) => x.running === 1 && x.fds <= before.fds, 30);
+        return (await stats(s)).rss;
     };
-    await Promise.all(Array.from({ length: 100 }, lane));
-    await stats_until(s, (x) => x.running === 1 && x.fds <= before.fds, 30);
-    if (!sanitized) assert.ok((await stats(s)).rss < before.rss + 12 * 2 ** 20);
+    // How many are open at once, and so what the heap grows to, is a matter of the machine: the first ones show it.
+    const some = await all(3000), more = await all(13000);
+    if (!sanitized) assert.ok(more < some + 12 * 2 ** 20, `${some} bytes, then ${more}`);
 });
 
 test('the unix socket is its owner\'s, and is taken over from the dead only', async () => {
