@@ -278,7 +278,8 @@ static void compare_outputs(drift *d, const hg_form *form, const hg_proof_input 
             d->square = NAN;
             continue;
         }
-        for (size_t k = 0; k < compared(form, in, a); k++) {
+        const size_t count = compared(form, in, a);
+        for (size_t k = 0; k < count; k++) {
             double x = (double)a->data[k], y = (double)b->data[k];
             d->most = hg_report_worse(d->most, fabs(x - y));
             d->square += (x - y) * (x - y);

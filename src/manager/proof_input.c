@@ -186,8 +186,10 @@ static void fall_silent(hg_proof_input *i, size_t first, size_t rows)
 {
     const size_t each = i->in.frames, third = each / 3;
     float *numbers = (float *)(uintptr_t)i->in.features;
-    i->sound = first + rows == 2 ? third : each;
-    for (size_t m = 0; first + rows == 2 && m < i->in.mels; m++)
+    i->sound = each;
+    if (first + rows != 2) return;
+    i->sound = third;
+    for (size_t m = 0; m < i->in.mels; m++)
         for (size_t k = third; k < each; k++) numbers[((rows - 1) * i->in.mels + m) * each + k] = -1.1f;
 }
 
