@@ -56,12 +56,21 @@ static void done(void *ctx)
     hg_aside_free(a);
 }
 
-void hg_aside_start(hg_aside *a)
+void hg_aside_run(hg_aside *a, hg_loop_fn *does, hg_loop_fn *ends)
 {
-    a->code = hg_loop_work(a->host->loop, work, done, a, &a->err);
-    if (a->code == HANGAR_OK) return;
+    hangar_err err = {0};
+    /* From here on the aside is the worker's, unless there is none. */
+    hangar_code code = hg_loop_work(a->host->loop, does, ends, a, &err);
+    if (code == HANGAR_OK) return;
+    a->code = code;
+    a->err = err;
     (void)hg_aside_over(a);
     hg_aside_free(a);
+}
+
+void hg_aside_start(hg_aside *a)
+{
+    hg_aside_run(a, work, done);
 }
 
 bool hg_aside_over(hg_aside *a)

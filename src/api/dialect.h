@@ -230,8 +230,10 @@ struct hg_aside {
 };
 /* NULL: the request is answered (no memory). name and ref are copied. */
 hg_aside *hg_aside_new(hg_req *r, const char *name, const char *ref, hangar_event_fn *on_event);
-/* Begins; the aside frees itself in any case. */
+/* Begins; the aside frees itself in any case. It is the worker's from here on, and must not be touched before done. */
 void hg_aside_start(hg_aside *a);
+/* The same with other functions than the aside's own: `ends` frees it, or sees to it that it is freed. */
+void hg_aside_run(hg_aside *a, hg_loop_fn *does, hg_loop_fn *ends);
 /* For who starts it later or never. */
 void hg_aside_free(hg_aside *a);
 /* In done: answers with the error when there is one, or when nobody is there: true = nothing is left to do. */

@@ -496,10 +496,7 @@ static void pull_model(hg_req *r)
     a->more = p;
     a->leave = pull_leave;
     a->cancels = true;
-    a->code = hg_loop_work(a->host->loop, pull_work, pull_done, a, &a->err);
-    if (a->code == HANGAR_OK) return;
-    (void)hg_aside_over(a);
-    hg_aside_free(a);
+    hg_aside_run(a, pull_work, pull_done);
 }
 
 /* ---- the tables ---- */
