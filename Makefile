@@ -35,7 +35,7 @@ run: build ## run the program: make run A="ls --json"
 
 test: deps tests-deps $(BUILD)/build.ninja ## all tests; T=word runs those whose name has the word
 	@cmake --build $(BUILD) -j $(JOBS)
-	@tests/run-all $(BUILD) --parallel $(JOBS) $(if $(T),-R '$(T)')
+	@tests/run-all $(BUILD) --parallel $$(tests/slots $(JOBS)) $(if $(T),-R '$(T)')
 
 asan: deps ## the unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@tests/run-preset asan $(JOBS) '$(T)'

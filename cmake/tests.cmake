@@ -5,9 +5,24 @@
 #   tests/node/<name>.test.mjs     node:test
 #   tests/support/<name>.c         tool_<name>, a program that node tests drive; names its room as a fuzz target does: "tool-room: api"
 #   tests/cli/run                  golden output of the program
+# A line of its own that begins with "ctest:" says how a test is scheduled: "waits" (it mostly waits), "long" (it takes half a minute: it starts early).
 set(isolated ${CMAKE_SOURCE_DIR}/tests/run-in-empty-dir)
 set(environment
   HANGAR=${CMAKE_BINARY_DIR}/hangar HANGAR_TOP=${CMAKE_SOURCE_DIR} HANGAR_BUILD=${CMAKE_BINARY_DIR})
+
+# A test takes two slots of the processors' and one that waits takes one: with five for two processors (tests/slots) another test runs meanwhile.
+function(hg_schedule test source)
+  set(slots 2)
+  set(cost 0)
+  file(STRINGS ${source} line REGEX "^[^a-z]*ctest: [a-z ]+" LIMIT_COUNT 1)
+  if(line MATCHES "waits")
+    set(slots 1)
+  endif()
+  if(line MATCHES "long")
+    set(cost 1)
+  endif()
+  set_tests_properties(${test} PROPERTIES PROCESSORS ${slots} COST ${cost})
+endfunction()
 
 # Gives a test program its room, the rooms below it, and the helpers.
 function(hg_test_program target room)
@@ -68,6 +83,7 @@ if(units AND NOT HANGAR_FUZZ)
     target_link_libraries(${test} PRIVATE PkgConfig::CMOCKA)
     add_test(NAME ${test} COMMAND ${isolated} $<TARGET_FILE:${test}>)
     set_tests_properties(${test} PROPERTIES LABELS unit TIMEOUT 300 ENVIRONMENT "${environment}")
+    hg_schedule(${test} ${CMAKE_SOURCE_DIR}/tests/unit/${source})
   endforeach()
 endif()
 
@@ -92,6 +108,7 @@ foreach(source ${fuzzers})
       ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${name})
   endif()
   set_tests_properties(fuzz_${name} PROPERTIES LABELS fuzz TIMEOUT 120 ENVIRONMENT "${environment}")
+  hg_schedule(fuzz_${name} ${source})
 endforeach()
 
 if(NOT HANGAR_FUZZ)
@@ -101,10 +118,12 @@ if(NOT HANGAR_FUZZ)
     get_filename_component(name ${source} NAME_WE)
     add_test(NAME node_${name} COMMAND ${isolated} ${NODE} --test --test-reporter=tap ${source})
     set_tests_properties(node_${name} PROPERTIES LABELS node TIMEOUT 300 ENVIRONMENT "${environment}")
+    hg_schedule(node_${name} ${source})
   endforeach()
   file(GLOB cli CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/cli/run)
   if(cli)
     add_test(NAME cli COMMAND ${isolated} ${cli})
     set_tests_properties(cli PROPERTIES LABELS cli TIMEOUT 600 ENVIRONMENT "${environment}")
+    hg_schedule(cli ${cli})
   endif()
 endif()

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// ctest: long
 // Decoders in settings that no fixture has (tests/support/decoders.mjs), with random weights. Both styles of graphs must give the same
 // logits for the same tokens, at once, step by step and in pieces, with and without padding: what one node of com.microsoft does is
 // written out in the other. The report card of the model that hangar keeps holds it to the equations themselves.

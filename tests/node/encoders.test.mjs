@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// ctest: long
 // Heads and settings of text encoders that no fixture has (tests/support/encoders.mjs), converted in both styles and run by onnxruntime-node:
 // a text answers the same alone, beside longer ones, and padded (on either side where places do not count from the row's beginning); both styles answer the same. Against a forward pass of its own,
 // in double precision: hangar's (`validate`), or tests/support/plainbert.mjs for what that does not know.

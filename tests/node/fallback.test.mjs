@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// ctest: waits long
 // docs/formats/fallback.md, row by row: what fails, when, in which dialect, streaming or not, and what the client sees. Prints the table.
 import test from 'node:test';
 import assert from 'node:assert/strict';

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// ctest: long
 // Every form of models of all kinds, in both styles: `hangar convert --form` passes its own report card, prints how far answers drift, and
 // writes a folder that onnxruntime-node and @huggingface/transformers take, by the file names that the latter expects.
 import test from 'node:test';

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// ctest: long
 // Checkpoints that were damaged or made to do harm. Whatever stands in config.json, in the index or in a safetensors file: `hangar convert`
 // ends with an exit code, with one line that names the key or the tensor, within 1 GiB of address space, and leaves nothing behind.
 import test from 'node:test';

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// ctest: long
 // Errors planted in the program that builds the graphs: `hangar convert` must refuse what such a program makes, with no reference.json in
 // the repository, and show nothing of it. Each mutation is one change of a text that stands once in one source file; the file is compiled
 // anew and linked before the build's own libraries, so that the linker takes it instead of theirs.

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// ctest: long
 // `hangar quantize` and `hangar optimize` over the real program: what they make is what is used, what they measured is shown, and what went
 // wrong leaves nothing. And the runner's operation "time", spoken to directly.
 import test from 'node:test';

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// ctest: long
 // `hangar classify --image` and `hangar embed --image`: ViT, CLIP and SigLIP on pictures made here, held to the same graphs in onnxruntime-node
 // on pixels that this file makes by the definition of PIL's resampling; texts held to @huggingface/transformers; and files that are no pictures.
 import test from 'node:test';

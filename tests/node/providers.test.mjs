@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// ctest: waits
 // Cloud models: hangar's requests beside those of the official clients, what its streams give, and what it says when a cloud fails.
 import test from 'node:test';
 import assert from 'node:assert/strict';

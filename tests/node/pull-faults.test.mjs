@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// ctest: waits long
 // `hangar pull` against a Hub that lies, stalls and breaks. Whatever happens, what is visible in the cache is what its name says
 // (look() throws otherwise), and every end is a declared one.
 import assert from 'node:assert/strict';

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// ctest: waits long
 // `hangar pull` that is interrupted, killed, run twice at once, or robbed of its partial files.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// ctest: waits
 // `hangar pull` against a Hub that behaves: what it asks for, what it leaves, and what it says when the answer is no.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';

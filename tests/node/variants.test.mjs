@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// ctest: long
 // Settings that no fixture of tests/fixtures/arch has, in models that must answer as a fixture does: the same network, told in another way
 // (weights under other names, a factor moved from one place to another, padding where nothing is), goes through
 // `hangar add` and `hangar convert --out`, and onnxruntime-node holds it to the fixture's reference.json.

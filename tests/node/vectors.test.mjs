@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// ctest: long
 // Every architecture that hangar converts, against what its own implementation gives: each checkpoint of tests/fixtures/arch goes through
 // `hangar add` and `hangar convert --out`, and onnxruntime-node runs all cases of its reference.json, in every way that the kind of
 // model has (tests/support/vectors.mjs). So do the same weights in three files (opset 21) and in the portable style (opset 21; the tests of

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* ctest: long */
 /*
  * The reference on configurations that no fixture has. Each is held to another formula for the same thing: a window to a mask, shared heads to
  * repeated ones, equal experts to one MLP, an older spelling to the newer; and to the published numbers where there are some.

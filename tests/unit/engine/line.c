@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* ctest: long */
 /*
  * The line against runners that behave and runners that do not. This program plays the runner, too: started by the name "line-runner" it does in
  * each call what the CALL says, and after READY what the LOAD says.

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* ctest: waits */
 /*
  * The supervisor against runners that behave and runners that do not. This program plays the runner itself:
  * linked into a folder under the name that the engine asks for, it does what the name after "bad-" says.

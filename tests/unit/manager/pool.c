@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* ctest: waits long */
 /*
  * The pool with runners that do what a test wants (this program, started anew as one: fake_runner) and with the real one. What a fake does in a call
  * stands in its prompt, what it does when it loads in the name of its repository.

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* ctest: long */
 /* The small inference of every loader, on a real model in its real runner; and that a probe leaves no trace in what is written next. */
 #include <stdarg.h>
 #include <stddef.h>
