@@ -28,8 +28,8 @@ if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
 endif()
 target_link_options(hg_flags INTERFACE -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed)
 
-# A fuzz target has LLVMFuzzerTestOneInput and tests have main: neither needs a prototype.
-set(HG_TEST_OPTIONS -Wno-missing-prototypes)
+# A fuzz target has LLVMFuzzerTestOneInput and tests have main: neither needs a prototype. What a test itself does takes no time, to optimize it does.
+set(HG_TEST_OPTIONS -Wno-missing-prototypes -O0)
 
 set(sanitize ${HANGAR_SANITIZE})
 if(HANGAR_FUZZ)
@@ -52,6 +52,7 @@ if(sanitize)
   # GCC's sanitizers make some of its own warnings misfire; the plain builds gate on them.
   add_compile_options(-Wno-maybe-uninitialized -Wno-stringop-overflow -Wno-format-truncation -Wno-unknown-warning-option)
 else()
-  # Glibc's checked calls; sanitizers check the same and more.
-  target_compile_options(hg_flags INTERFACE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+  # Glibc's checked calls, which need an optimizing compiler; sanitizers check the same and more.
+  target_compile_options(hg_flags INTERFACE
+    "$<$<NOT:$<BOOL:$<TARGET_PROPERTY:HG_TEST>>>:-U_FORTIFY_SOURCE;-D_FORTIFY_SOURCE=2>")
 endif()

@@ -39,7 +39,7 @@ function(hg_test_program target room)
   else()
     target_link_libraries(${target} PRIVATE hangar_static)
   endif()
-  set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  set_target_properties(${target} PROPERTIES HG_TEST ON RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 endfunction()
 
 # out: the room that a source names in a line of its own, "<kind>-room: hub"; format when it is silent.

@@ -10,12 +10,12 @@
 
 #include "base/fsx.h"
 #include "base/mem.h"
+#include "base/spread.h"
 #include "convert/quant/codes.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +29,6 @@
 #define TURN_ROWS     128                  /* rows written between two returns of pages */
 #define SQUARE        16                   /* lines of a turned source read at a time */
 #define INPUTS_MAX    ((uint64_t)1 << 24)  /* numbers of one output */
-#define THREADS_MAX   64
 
 /* ---- planning ---- */
 
@@ -330,9 +329,10 @@ static bool make_tile(const work *w, const tile *t, desk *d)
 }
 
 /* One thread: tile after tile. */
-static void *run(void *arg)
+static void run(void *ctx, size_t item, unsigned who)
 {
-    work *w = arg;
+    work *w = ctx;
+    (void)item, (void)who;
     tile t;
     desk d = {0};
     while (take(w, &t)) {
@@ -349,20 +349,14 @@ static void *run(void *arg)
     free(d.numbers);
     free(d.line);
     free(d.codes);
-    return NULL;
 }
 
 static void run_threads(work *w)
 {
-    pthread_t threads[THREADS_MAX];
-    cpu_set_t set;
-    int wanted = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1, started = 0;
-    if (wanted > THREADS_MAX) wanted = THREADS_MAX;
-    w->turn_bytes = TURN_BYTES / (uint64_t)wanted;
+    unsigned threads = hg_spread_threads(0);
+    w->turn_bytes = TURN_BYTES / threads;
     if (w->turn_bytes < TURN_LEAST) w->turn_bytes = TURN_LEAST;
-    while (started < wanted - 1 && pthread_create(&threads[started], NULL, run, w) == 0) started++;
-    (void)run(w);
-    while (started > 0) pthread_join(threads[--started], NULL);
+    hg_spread(threads, threads, run, w);
 }
 
 /* The output file at its full length, mapped. */

@@ -177,6 +177,7 @@ static hangar_code compare_all(independent *p, hg_or_session *s, hangar_err *err
         code = hg_proof_input_make(s, &p->r->facts, 0, 1, false, &p->in, err);
     }
     if (code != HANGAR_OK) return code;
+    p->in.in.threads = (unsigned)p->r->h->settings->threads;
     hg_ref_input costly = p->in.in.features ? encoder_part(p) : p->in.in;
     code = hg_ref_layers(&p->ck, p->root, &costly, HG_REPORT_SECONDS, &p->layers, NULL, err);
     if (code != HANGAR_OK) return code;

@@ -12,6 +12,7 @@
 #include "convert/check/reference.h"
 
 #include "base/fsx.h"
+#include "base/spread.h"
 
 #include <math.h>
 
@@ -34,6 +35,7 @@ typedef struct hg_plain_state {
     uint64_t bytes;
     double work, asked; /* multiply-adds so far; at the last look at the clock */
     double until;       /* hg_now() at which the time is up; 0 = never */
+    unsigned threads;
     bool dry;
 } hg_plain_state;
 
@@ -52,6 +54,8 @@ void *hg_plain_bytes_new(hg_plain_state *r, size_t count, size_t size);
 void hg_plain_release(hg_plain_state *r, hg_plain_block *mark);
 /* Counts work, and now and then asks whether the time is up or the job is cancelled. */
 void hg_plain_spend(hg_plain_state *r, double work);
+/* work(ctx, item, who) for each item, which takes about `each` multiply-adds, with who < r->threads; counts them. Touches nothing in a dry run. */
+void hg_plain_spread(hg_plain_state *r, size_t count, double each, hg_spread_fn *work, void *ctx);
 /* Copies an array into the output. */
 void hg_plain_give(hg_plain_state *r, const char *name, const double *data, size_t rank, const size_t *shape);
 /* USAGE unless the input has ids, and LIMIT where the sizes are beyond all sense. */

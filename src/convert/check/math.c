@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The mathematics of the reference, all in double. Only the linear map is written with an eye to speed: some rows of the
- * weight are expanded to double, then multiplied with all rows of x, two by two.
+ * The mathematics of the reference, all in double. What takes the time, linear maps, scores and activations, is spread over the cores; a linear
+ * map expands some rows of its weight to double and multiplies them with all rows of x, four by two.
  */
 #include "convert/check/inner.h"
 
@@ -10,18 +10,32 @@
 #include <stdio.h>
 #include <string.h>
 
-#define BLOCK 16 /* weight rows expanded at a time */
+#define BLOCK  16   /* weight rows expanded at a time */
+#define STRIDE 4096 /* numbers that one thread takes at a time, one by one */
+
+/* Several versions of one function, chosen when the program starts; sanitizers run before that choice can be made. */
+#if !defined(__x86_64__) || defined(HG_SANITIZED)
+#    define MANY
+#elif defined(__clang__)
+#    define MANY __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#    define MANY                                                                     \
+        __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default"), \
+                       optimize("O3", "fp-contract="                                 \
+                                      "fast")))
+#endif
+#define INLINE static inline __attribute__((always_inline))
 
 /* Four doubles side by side; reads need no alignment. */
 typedef double quad __attribute__((vector_size(32), aligned(8), may_alias));
 
 /* By its place: how such a vector is handed over depends on what the compiler may use. */
-static double sum4(const quad *s)
+INLINE double sum4(const quad *s)
 {
     return ((*s)[0] + (*s)[1]) + ((*s)[2] + (*s)[3]);
 }
 
-static double dot(const double *a, const double *b, size_t n)
+INLINE double dot(const double *a, const double *b, size_t n)
 {
     quad s = {0, 0, 0, 0};
     size_t i = 0;
@@ -32,7 +46,7 @@ static double dot(const double *a, const double *b, size_t n)
 }
 
 /* y += s x */
-static void add_scaled(double *y, const double *x, double s, size_t n)
+INLINE void add_scaled(double *y, const double *x, double s, size_t n)
 {
     quad by = {s, s, s, s};
     size_t i = 0;
@@ -40,53 +54,47 @@ static void add_scaled(double *y, const double *x, double s, size_t n)
     for (; i < n; i++) y[i] += s * x[i];
 }
 
-/* y[0..1] of row x and y[2..3] of row z: their products with w and the weight row behind it. */
-static void dot_two_by_two(const double *x, const double *z, const double *w, size_t n, double y[4])
+/* Products of two rows of x with four rows of w: y[k] = w[k] x, y[4 + k] = w[k] z. */
+INLINE void dot_four_by_two(const double *x, const double *z, const double *w, size_t n, double y[8])
 {
-    quad a = {0, 0, 0, 0}, b = a, c = a, d = a;
-    const double *v = w + n;
+    quad s[8] = {{0}};
     size_t i = 0;
     for (; i + 4 <= n; i += 4) {
-        quad wi = *(const quad *)(w + i), vi = *(const quad *)(v + i);
         quad xi = *(const quad *)(x + i), zi = *(const quad *)(z + i);
-        a += wi * xi;
-        b += vi * xi;
-        c += wi * zi;
-        d += vi * zi;
+        for (size_t k = 0; k < 4; k++) {
+            quad wi = *(const quad *)(w + k * n + i);
+            s[k] += wi * xi;
+            s[4 + k] += wi * zi;
+        }
     }
-    y[0] = sum4(&a);
-    y[1] = sum4(&b);
-    y[2] = sum4(&c);
-    y[3] = sum4(&d);
+    for (size_t k = 0; k < 8; k++) y[k] = sum4(&s[k]);
     for (; i < n; i++) {
-        y[0] += w[i] * x[i];
-        y[1] += v[i] * x[i];
-        y[2] += w[i] * z[i];
-        y[3] += v[i] * z[i];
+        for (size_t k = 0; k < 4; k++) {
+            y[k] += w[k * n + i] * x[i];
+            y[4 + k] += w[k * n + i] * z[i];
+        }
     }
 }
 
 /* `count` columns of y from `first` on: y[t] = w x[t], w [count][in]. */
-static void multiply(double *y, const double *x, const double *w, size_t rows, size_t in, size_t out,
-                     size_t first, size_t count)
+MANY static void multiply(double *y, const double *x, const double *w, size_t rows, size_t in, size_t out,
+                          size_t first, size_t count)
 {
     for (size_t t = 0; t < rows; t += 2) {
         bool pair = t + 1 < rows;
         const double *x0 = x + t * in, *x1 = pair ? x0 + in : x0;
-        double *y0 = y + t * out + first, *y1 = y0 + out;
-        for (size_t o = 0; o < count; o += 2) {
-            double s[4];
-            if (o + 1 < count) {
-                dot_two_by_two(x0, x1, w + o * in, in, s);
-            } else {
-                s[0] = dot(w + o * in, x0, in);
-                s[2] = dot(w + o * in, x1, in);
+        double *y0 = y + t * out + first, *y1 = pair ? y0 + out : y0, s[8];
+        size_t o = 0;
+        for (; o + 4 <= count; o += 4) {
+            dot_four_by_two(x0, x1, w + o * in, in, s);
+            for (size_t k = 0; k < 4; k++) {
+                y1[o + k] = s[4 + k];
+                y0[o + k] = s[k];
             }
-            y0[o] = s[0];
-            if (o + 1 < count) y0[o + 1] = s[1];
-            if (!pair) continue;
-            y1[o] = s[2];
-            if (o + 1 < count) y1[o + 1] = s[3];
+        }
+        for (; o < count; o++) {
+            y1[o] = dot(w + o * in, x1, in);
+            y0[o] = dot(w + o * in, x0, in);
         }
     }
 }
@@ -98,21 +106,42 @@ static void add_bias(double *y, const double *b, size_t rows, size_t columns)
     }
 }
 
+typedef struct linear {
+    const double *x;
+    double *y, *parts; /* parts: one of BLOCK rows for each thread */
+    hg_plain_mat w;
+    size_t rows;
+} linear;
+
+static void linear_block(void *ctx, size_t item, unsigned who)
+{
+    const linear *l = ctx;
+    size_t first = item * BLOCK, in = l->w.columns, out = l->w.rows;
+    size_t count = out - first < BLOCK ? out - first : BLOCK;
+    double *part = l->parts + who * BLOCK * in;
+    hg_plain_expand(&l->w, first, count, part);
+    multiply(l->y, l->x, part, l->rows, in, out, first, count);
+}
+
 /* y = W x + b. */
 double *hg_plain_linear(hg_plain_state *r, const double *x, size_t rows, hg_plain_mat w, const double *b)
 {
     if (r->code != HANGAR_OK) return NULL;
     double *y = hg_plain_array_new(r, rows, w.rows);
-    double *part = hg_plain_array_new(r, BLOCK, w.columns);
-    for (size_t o = 0; o < w.rows; o += BLOCK) {
-        size_t count = w.rows - o < BLOCK ? w.rows - o : BLOCK;
-        hg_plain_spend(r, (double)rows * (double)count * (double)w.columns);
-        if (!hg_plain_go(r)) continue;
-        hg_plain_expand(&w, o, count, part);
-        multiply(y, x, part, rows, w.columns, w.rows, o, count);
-    }
+    hg_plain_block *mark = r->blocks;
+    linear l = {x, y, hg_plain_array_new(r, BLOCK * r->threads, w.columns), w, rows};
+    double each = (double)rows * (double)BLOCK * (double)w.columns;
+    hg_plain_spread(r, (w.rows + BLOCK - 1) / BLOCK, each, linear_block, &l);
+    hg_plain_release(r, mark);
     if (hg_plain_go(r)) add_bias(y, b, rows, w.rows);
     return y;
+}
+
+/* y[t] += x[t] w for a row w of the weight, where x[t] is one number of each `pitch`. */
+MANY static void add_row(double *y, const double *x, const double *w, size_t rows, size_t pitch,
+                         size_t columns)
+{
+    for (size_t t = 0; t < rows; t++) add_scaled(y + t * columns, w, x[t * pitch], columns);
 }
 
 /* y = x W + b with W [in, out]. */
@@ -126,9 +155,7 @@ double *hg_plain_linear_turned(hg_plain_state *r, const double *x, size_t rows, 
         hg_plain_spend(r, (double)rows * (double)w.columns);
         if (!hg_plain_go(r)) continue;
         hg_plain_expand(&w, i, 1, row);
-        for (size_t t = 0; t < rows; t++) {
-            add_scaled(y + t * w.columns, row, x[t * w.rows + i], w.columns);
-        }
+        add_row(y, x + i, row, rows, w.rows, w.columns);
     }
     if (hg_plain_go(r)) add_bias(y, b, rows, w.columns);
     return y;
@@ -207,10 +234,25 @@ static double activate(double x, hg_plain_act act)
     return x;
 }
 
+typedef struct activation {
+    double *x;
+    size_t count;
+    hg_plain_act act;
+} activation;
+
+static void activate_some(void *ctx, size_t item, unsigned who)
+{
+    const activation *a = ctx;
+    size_t first = item * STRIDE, end = a->count - first < STRIDE ? a->count : first + STRIDE;
+    (void)who;
+    for (size_t i = first; i < end; i++) a->x[i] = activate(a->x[i], a->act);
+}
+
 /* x = act(x). */
 void hg_plain_activate(hg_plain_state *r, double *x, size_t count, hg_plain_act act)
 {
-    for (size_t i = 0; hg_plain_go(r) && i < count; i++) x[i] = activate(x[i], act);
+    activation a = {x, count, act};
+    hg_plain_spread(r, (count + STRIDE - 1) / STRIDE, STRIDE, activate_some, &a);
 }
 
 /* e^x / sum of e^x, from which the highest is taken off first; -inf counts for nothing. */
@@ -259,46 +301,55 @@ static bool visible(const hg_plain_attention *a, size_t b, size_t i, size_t j)
     return !a->around || apart <= a->around;
 }
 
-/* Scores of one query with all keys: scale * (q k + key bias), soft cap, pair biases; -inf where it may not look. */
-static void scores(double *s, const double *q, const double *k, const hg_plain_attention *a, size_t b,
-                   size_t h, size_t i)
+typedef struct attending {
+    const hg_plain_attention *a;
+    const double *q, *k, *v;
+    double *out, *scores; /* scores: of one query, for each thread */
+} attending;
+
+/* Query i of head h of row b. Scores with all keys: scale * (q k + key bias), soft cap, pair biases; -inf where it may not look. */
+MANY static void attend_one(const attending *d, size_t b, size_t h, size_t i, double *s)
 {
-    size_t group = h / (a->heads / a->kv_heads), pitch = a->kv_heads * a->dim;
+    const hg_plain_attention *a = d->a;
+    size_t pitch = a->kv_heads * a->dim, group = h / (a->heads / a->kv_heads);
+    size_t at = ((b * a->queries + i) * a->heads + h) * a->dim;
+    const double *k = d->k + b * a->keys * pitch + group * a->dim;
+    const double *v = d->v + b * a->keys * pitch + group * a->dim;
     for (size_t j = 0; j < a->keys; j++) {
         if (!visible(a, b, i, j)) {
             s[j] = -(double)INFINITY;
             continue;
         }
-        s[j] = dot(q, k + (b * a->keys + j) * pitch + group * a->dim, a->dim);
+        s[j] = dot(d->q + at, k + j * pitch, a->dim);
         if (a->key_bias) s[j] += a->key_bias[(b * a->heads + h) * a->keys + j];
         s[j] *= a->scale;
         if (a->cap > 0) s[j] = a->cap * tanh(s[j] / a->cap);
         if (a->pair_bias) s[j] += a->pair_bias[(h * a->queries + i) * a->keys + j];
         if (a->full_bias) s[j] += a->full_bias[((b * a->heads + h) * a->queries + i) * a->keys + j];
     }
+    hg_plain_softmax(s, a->keys);
+    for (size_t j = 0; j < a->keys; j++)
+        if (s[j] > 0) add_scaled(d->out + at, v + j * pitch, s[j], a->dim);
+}
+
+static void attend_item(void *ctx, size_t item, unsigned who)
+{
+    const attending *d = ctx;
+    size_t i = item % d->a->queries, n = item / d->a->queries;
+    attend_one(d, n / d->a->heads, n % d->a->heads, i, d->scores + who * d->a->keys);
 }
 
 /* Attention of all heads. */
 double *hg_plain_attend(hg_plain_state *r, const double *q, const double *k, const double *v,
                         const hg_plain_attention *a)
 {
-    size_t pitch = a->heads * a->dim, kv_pitch = a->kv_heads * a->dim;
     if (r->code != HANGAR_OK) return NULL;
-    double *out = hg_plain_array_new(r, a->batch * a->queries, pitch);
-    double *s = hg_plain_array_new(r, 1, a->keys);
-    for (size_t n = 0; n < a->batch * a->heads; n++) {
-        size_t b = n / a->heads, h = n % a->heads, group = h / (a->heads / a->kv_heads);
-        hg_plain_spend(r, 2.0 * (double)a->queries * (double)a->keys * (double)a->dim);
-        for (size_t i = 0; hg_plain_go(r) && i < a->queries; i++) {
-            size_t at = (b * a->queries + i) * pitch + h * a->dim;
-            scores(s, q + at, k, a, b, h, i);
-            hg_plain_softmax(s, a->keys);
-            for (size_t j = 0; j < a->keys; j++) {
-                const double *vj = v + (b * a->keys + j) * kv_pitch + group * a->dim;
-                if (s[j] > 0) add_scaled(out + at, vj, s[j], a->dim);
-            }
-        }
-    }
+    double *out = hg_plain_array_new(r, a->batch * a->queries, a->heads * a->dim);
+    hg_plain_block *mark = r->blocks;
+    attending d = {a, q, k, v, out, hg_plain_array_new(r, r->threads, a->keys)};
+    hg_plain_spread(r, a->batch * a->heads * a->queries, 2.0 * (double)a->keys * (double)a->dim, attend_item,
+                    &d);
+    hg_plain_release(r, mark);
     return out;
 }
 

@@ -56,7 +56,8 @@ typedef struct hg_ref_input {
 
     /* Only the first n layers of each stack; 0 = all. Embeddings, the final norm and the head always. */
     uint32_t layers;
-    double seconds; /* TIMEOUT beyond; 0 = as long as it takes */
+    double seconds;   /* TIMEOUT beyond; 0 = as long as it takes */
+    unsigned threads; /* that it may use; 0 = one for each core. The numbers are the same with any */
 } hg_ref_input;
 
 typedef struct hg_ref_array {

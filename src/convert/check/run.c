@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOOK_EVERY 5e7 /* multiply-adds between two looks at the clock */
+#define LOOK_EVERY 5e7 /* multiply-adds between two looks at the clock, of one thread */
+#define WORTH      2e6 /* multiply-adds that threads are started for */
 
 struct hg_plain_block {
     hg_plain_block *older;
@@ -138,6 +139,31 @@ void hg_plain_spend(hg_plain_state *r, double work)
     r->code = hg_job_check(r->job, r->err);
 }
 
+typedef struct wave {
+    hg_spread_fn *work;
+    void *ctx;
+    size_t first;
+} wave;
+
+static void work_in_wave(void *ctx, size_t item, unsigned who)
+{
+    const wave *w = ctx;
+    w->work(w->ctx, w->first + item, who);
+}
+
+/* Spreads items over the threads, as many at a time as may be done between two looks at the clock. */
+void hg_plain_spread(hg_plain_state *r, size_t count, double each, hg_spread_fn *work, void *ctx)
+{
+    double most = fmax(1, fmin((double)count, LOOK_EVERY * r->threads / fmax(each, 1)));
+    unsigned threads = each * (double)count < WORTH ? 1 : r->threads;
+    wave w = {work, ctx, 0};
+    for (size_t n; w.first < count && r->code == HANGAR_OK; w.first += n) {
+        n = count - w.first < (size_t)most ? count - w.first : (size_t)most;
+        hg_plain_spend(r, each * (double)n);
+        if (hg_plain_go(r)) hg_spread(threads, n, work_in_wave, &w);
+    }
+}
+
 /* Copies an array into the output. */
 void hg_plain_give(hg_plain_state *r, const char *name, const double *data, size_t rank, const size_t *shape)
 {
@@ -200,6 +226,7 @@ static hangar_code run(hg_plain_state *r)
     if (!in.batch) in.batch = 1;
     r->in = &in;
     r->base = "";
+    r->threads = hg_spread_threads(in.threads);
     r->until = in.seconds > 0 ? start + in.seconds : 0;
     r->maps = hg_calloc(r->ck->count, sizeof *r->maps);
     if (!r->maps) return hg_fail_memory(r->err);

@@ -115,7 +115,7 @@ static float *features(const char *clip)
     return out;
 }
 
-/* The encoder sampled at four positions, which are the whole run's to the last digit, and the decoder over all of them. */
+/* The encoder sampled at four positions by one thread, which are to the last digit what three threads make of the whole, and the decoder over all of them. */
 static void whisper_digits(void **state)
 {
     static const size_t rows[] = {0, 50, 100, 1499};
@@ -127,7 +127,8 @@ static void whisper_digits(void **state)
     const hg_jval *clip = hg_json_at(hg_json_get(hg_json_root(m.reference), "clips"), 0);
     const hg_jval *enc = hg_json_get(clip, "encoder"), *dec = hg_json_get(clip, "decoder");
     float *mel = features(hg_json_text_or(hg_json_get(clip, "file"), ""));
-    hg_ref_input in = {.features = mel, .mels = 80, .frames = 3000, .rows = rows, .row_count = HG_LEN(rows)};
+    hg_ref_input in = {
+        .features = mel, .mels = 80, .frames = 3000, .rows = rows, .row_count = HG_LEN(rows), .threads = 1};
     run(&m, &in, &sampled);
     const hg_ref_array *h = hg_ref_output_get(&sampled, "last_hidden_state");
     assert_int_equal(h->shape[1], HG_LEN(rows));
@@ -138,6 +139,7 @@ static void whisper_digits(void **state)
     in.length = read_ids(hg_json_get(dec, "prompt"), prompt, 8);
     in.length += read_ids(hg_json_get(clip, "generated_ids"), prompt + in.length, 8);
     in.ids = prompt;
+    in.threads = 3;
     run(&m, &in, &whole);
     const hg_ref_array *all = hg_ref_output_get(&whole, "last_hidden_state"),
                        *a = hg_ref_output_get(&whole, "logits");
