@@ -42,6 +42,12 @@ typedef struct hg_graph {
     size_t weight_count;
 } hg_graph;
 
+/* An output of the op "run" that stays for a later one. */
+typedef struct hg_kept {
+    char *name;
+    OrtValue *value;
+} hg_kept;
+
 typedef struct hg_onnx {
     int fd; /* the socket to hangar */
     const OrtApi *api;
@@ -59,6 +65,8 @@ typedef struct hg_onnx {
     size_t graph_count;
     hg_mel *mel; /* of the last call that needed one */
     int mel_bins;
+    hg_kept kept[HG_ONNX_TENSORS_MAX];
+    size_t kept_count;
     struct hg_text *text;       /* tokenizer and what belongs to it; NULL = LOAD brought none */
     struct hg_writer *writer;   /* the decoder of the last "generate", kept for the next */
     OrtRunOptions *run_options; /* of the running call, so that it can be ended from outside; NULL = none */

@@ -109,21 +109,59 @@ hangar_code hg_tensor_view(const hg_onnx *o, const OrtValue *value, ONNXTensorEl
     return code;
 }
 
-/* ---- run ---- */
-
+/* The first `kept` outputs stay here, those behind them are sent. */
 typedef struct run {
     OrtValue *ins[HG_ONNX_TENSORS_MAX], *outs[HG_ONNX_TENSORS_MAX];
     const char *in_names[HG_ONNX_TENSORS_MAX], *out_names[HG_ONNX_TENSORS_MAX];
-    size_t in_count, out_count;
+    bool lent[HG_ONNX_TENSORS_MAX]; /* an input that is kept */
+    size_t in_count, out_count, kept;
 } run;
 
-/* One input of the call, over the frame's bytes. */
-static hangar_code read_input(const hg_onnx *o, const hg_graph *g, const hg_jval *doc, const char *bin,
+/* ---- outputs that are kept ---- */
+
+static hg_kept *kept_of(hg_onnx *o, const char *name)
+{
+    for (size_t i = 0; i < o->kept_count; i++)
+        if (strcmp(o->kept[i].name, name) == 0) return &o->kept[i];
+    return NULL;
+}
+
+/* Takes the value over, in the place of the one of that name. */
+static hangar_code keep(hg_onnx *o, const char *name, OrtValue **value, hangar_err *err)
+{
+    hg_kept *k = kept_of(o, name);
+    if (!k && o->kept_count == HG_ONNX_TENSORS_MAX)
+        return hg_fail(err, HANGAR_E_LIMIT, "more than %d outputs are kept", HG_ONNX_TENSORS_MAX);
+    if (!k) {
+        char *copy = hg_strdup(name);
+        if (!copy) return hg_fail_memory(err);
+        k = &o->kept[o->kept_count++];
+        *k = (hg_kept){.name = copy};
+    }
+    hg_value_free(o, &k->value);
+    k->value = *value;
+    *value = NULL;
+    return HANGAR_OK;
+}
+
+/* ---- run ---- */
+
+/* One input of the call: what is kept, or the frame's bytes. */
+static hangar_code read_input(hg_onnx *o, const hg_graph *g, const hg_jval *doc, const char *bin,
                               size_t bin_len, run *r, hangar_err *err)
 {
     const char *name = hg_json_text_or(hg_json_get(doc, "name"), "");
+    const char *kept = hg_json_text(hg_json_get(doc, "kept"));
     if (!hg_port_get(&g->ins, name))
         return hg_fail(err, HANGAR_E_INVALID, "graph %s has no input \"%s\"", g->name, name);
+    r->in_names[r->in_count] = name;
+    if (kept) {
+        const hg_kept *k = kept_of(o, kept);
+        if (!k) return hg_fail(err, HANGAR_E_INVALID, "input \"%s\": no output \"%s\" is kept", name, kept);
+        r->ins[r->in_count] = k->value;
+        r->lent[r->in_count++] = true;
+        return HANGAR_OK;
+    }
     ONNXTensorElementDataType type;
     int64_t dims[HG_ONNX_RANK_MAX];
     uint64_t offset = 0, bytes = 0, want = 0, end = 0;
@@ -139,26 +177,43 @@ static hangar_code read_input(const hg_onnx *o, const hg_graph *g, const hg_jval
         ok = hg_json_u64(hg_json_get(doc, "offset"), &offset) && hg_add(offset, bytes, &end) &&
              end <= bin_len && offset % hg_type_size(type) == 0;
     if (!ok) return hg_fail(err, HANGAR_E_INVALID, "input \"%s\": type, shape and place do not fit", name);
-    r->in_names[r->in_count] = name;
     hangar_code code = hg_tensor_over(o, bin + offset, bytes, dims, rank, type, &r->ins[r->in_count], err);
     if (code == HANGAR_OK) r->in_count++;
     return code;
 }
 
-/* The names of the wanted outputs; all when none is named. */
-static hangar_code read_outputs(const hg_graph *g, const hg_jval *list, run *r, hangar_err *err)
+static bool is_wanted(const run *r, const char *name)
 {
-    if (hg_json_len(list) > HG_ONNX_TENSORS_MAX) return hg_fail(err, HANGAR_E_LIMIT, "too many outputs");
+    for (size_t i = 0; i < r->out_count; i++)
+        if (strcmp(r->out_names[i], name) == 0) return true;
+    return false;
+}
+
+/* Outputs of the graph by name, each once. */
+static hangar_code read_names(const hg_graph *g, const hg_jval *list, run *r, hangar_err *err)
+{
     for (hg_json_iter it = hg_json_iter_of(list); hg_json_next(&it);) {
-        const hg_port *port = hg_port_get(&g->outs, hg_json_text(it.val));
-        if (!port)
-            return hg_fail(err, HANGAR_E_INVALID, "graph %s has no output \"%s\"", g->name,
-                           hg_json_text_or(it.val, ""));
+        const char *name = hg_json_text_or(it.val, "");
+        const hg_port *port = hg_port_get(&g->outs, name);
+        if (!port) return hg_fail(err, HANGAR_E_INVALID, "graph %s has no output \"%s\"", g->name, name);
+        if (is_wanted(r, name))
+            return hg_fail(err, HANGAR_E_INVALID, "output \"%s\" is asked for twice", name);
         r->out_names[r->out_count++] = port->name;
     }
-    for (size_t i = 0; i < g->outs.count && hg_json_len(list) == 0; i++)
-        r->out_names[r->out_count++] = g->outs.items[i].name;
     return HANGAR_OK;
+}
+
+/* The outputs that are kept, then those that are sent: all others when none is named. A graph has no more than there is room for. */
+static hangar_code read_outputs(const hg_graph *g, const hg_jval *sent, const hg_jval *kept, run *r,
+                                hangar_err *err)
+{
+    hangar_code code = read_names(g, kept, r, err);
+    size_t count = r->out_count;
+    if (code == HANGAR_OK) code = read_names(g, sent, r, err);
+    for (size_t i = 0; code == HANGAR_OK && i < g->outs.count && hg_json_len(sent) == 0; i++)
+        if (!is_wanted(r, g->outs.items[i].name)) r->out_names[r->out_count++] = g->outs.items[i].name;
+    r->kept = count;
+    return code;
 }
 
 #define ALIGN 64
@@ -234,7 +289,10 @@ static hangar_code do_run(hg_onnx *o, hg_graph *g, run *r, hg_jw *w, void **out_
     hg_jw_obj(w, NULL);
     hg_jw_f64(w, "seconds", hg_now() - from);
     if (code == HANGAR_OK)
-        code = hg_onnx_pack(o, r->outs, r->out_names, r->out_count, w, out_bin, out_len, err);
+        code = hg_onnx_pack(o, r->outs + r->kept, r->out_names + r->kept, r->out_count - r->kept, w, out_bin,
+                            out_len, err);
+    for (size_t i = 0; code == HANGAR_OK && i < r->kept; i++)
+        code = keep(o, r->out_names[i], &r->outs[i], err);
     return code;
 }
 
@@ -250,9 +308,11 @@ hangar_code hg_onnx_run(hg_onnx *o, const hg_jval *call, const char *bin, size_t
     hangar_code code = r && w ? HANGAR_OK : hg_fail_memory(err);
     for (hg_json_iter it = hg_json_iter_of(inputs); code == HANGAR_OK && hg_json_next(&it);)
         code = read_input(o, g, it.val, bin, bin_len, r, err);
-    if (code == HANGAR_OK) code = read_outputs(g, hg_json_get(call, "outputs"), r, err);
+    if (code == HANGAR_OK)
+        code = read_outputs(g, hg_json_get(call, "outputs"), hg_json_get(call, "keep"), r, err);
     if (code == HANGAR_OK) code = do_run(o, g, r, w, out_bin, out_len, err);
-    for (size_t i = 0; r && i < r->in_count; i++) hg_value_free(o, &r->ins[i]);
+    for (size_t i = 0; r && i < r->in_count; i++)
+        if (!r->lent[i]) hg_value_free(o, &r->ins[i]);
     for (size_t i = 0; r && i < r->out_count; i++) hg_value_free(o, &r->outs[i]);
     if (code != HANGAR_OK) hg_jw_free(w);
     else *out_done = w;

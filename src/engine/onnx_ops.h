@@ -17,7 +17,9 @@
  * READY {"version","sandbox":level,"graphs":[{"name","inputs":[{"name","dtype","shape"}],"outputs":[...]}]};
  *        -1 in a shape = any length
  *
- * CALL  {"op":"run","graph","inputs":[tensor...],"outputs":["logits",...]}; no outputs = all of them
+ * CALL  {"op":"run","graph","inputs":[tensor... or {"name","kept":"present.0.decoder.key"}],"outputs":["logits",...],"keep":["present.0.decoder.key",...]}
+ *        What `keep` names stays with the runner, each in the place of what was kept under that name before, as input of later runs of any graph. No
+ *        outputs = all that are not kept.
  * DONE  {"outputs":[tensor...],"seconds"} + the bytes; offsets are multiples of 64
  *
  * CALL  {"op":"time","graph","inputs":[{"name","dtype","shape","fill":number} or {...,"random":n}],"warm","repeats","seconds"}

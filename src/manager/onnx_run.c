@@ -111,38 +111,48 @@ static void describe(hg_jw *w, const hg_or_tensor *t, size_t offset)
 {
     hg_jw_obj(w, NULL);
     hg_jw_text(w, "name", t->name);
-    hg_jw_text(w, "dtype", types[t->type].name);
-    hg_jw_arr(w, "shape");
-    for (size_t i = 0; i < t->rank; i++) hg_jw_i64(w, NULL, t->shape[i]);
-    hg_jw_end(w);
-    hg_jw_u64(w, "offset", offset);
-    hg_jw_u64(w, "bytes", t->bytes);
+    if (t->kept) {
+        hg_jw_text(w, "kept", t->kept);
+    } else {
+        hg_jw_text(w, "dtype", types[t->type].name);
+        hg_jw_arr(w, "shape");
+        for (size_t i = 0; i < t->rank; i++) hg_jw_i64(w, NULL, t->shape[i]);
+        hg_jw_end(w);
+        hg_jw_u64(w, "offset", offset);
+        hg_jw_u64(w, "bytes", t->bytes);
+    }
     hg_jw_end(w);
 }
 
 /* Runs a graph. */
-hangar_code hg_or_run(hg_or_session *s, const char *graph, const hg_or_tensor *inputs, size_t count,
-                      hg_frame *answer, hangar_err *err)
+hangar_code hg_or_run(hg_or_session *s, const hg_or_call *call, hg_frame *answer, hangar_err *err)
 {
     static const char zeros[ALIGN];
-    HG_AUTO(hg_auto_free) char *call = NULL;
+    HG_AUTO(hg_auto_free) char *text = NULL;
     HG_AUTO(hg_jw_auto_free) hg_jw *w = hg_jw_new();
     hg_buf bin;
     if (!w) return hg_fail_memory(err);
     hg_buf_init(&bin, HG_WIRE_BIN_MAX);
     hg_jw_obj(w, NULL);
     hg_jw_text(w, "op", "run");
-    hg_jw_text(w, "graph", graph);
+    hg_jw_text(w, "graph", call->graph);
     hg_jw_arr(w, "inputs");
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < call->count; i++) {
+        const hg_or_tensor *t = &call->inputs[i];
         hg_buf_add(&bin, zeros, (ALIGN - bin.len % ALIGN) % ALIGN);
-        describe(w, &inputs[i], bin.len);
-        if (inputs[i].bytes) hg_buf_add(&bin, inputs[i].data, inputs[i].bytes);
+        describe(w, t, bin.len);
+        if (t->bytes) hg_buf_add(&bin, t->data, t->bytes);
     }
+    hg_jw_end(w);
+    hg_jw_arr(w, "outputs");
+    if (call->output) hg_jw_text(w, NULL, call->output);
+    hg_jw_end(w);
+    hg_jw_arr(w, "keep");
+    for (size_t i = 0; i < call->keep_count; i++) hg_jw_text(w, NULL, call->keep[i]);
     hangar_code code = hg_buf_check(&bin, err);
-    if (code == HANGAR_OK) code = hg_jw_finish(w, false, &call, err);
+    if (code == HANGAR_OK) code = hg_jw_finish(w, false, &text, err);
     if (code == HANGAR_OK)
-        code = hg_runner_call(s->runner, hg_str_of(call), bin.data, bin.len, NULL, NULL, s->job, answer, err);
+        code = hg_runner_call(s->runner, hg_str_of(text), bin.data, bin.len, NULL, NULL, s->job, answer, err);
     hg_buf_deinit(&bin);
     return code;
 }
@@ -150,20 +160,13 @@ hangar_code hg_or_run(hg_or_session *s, const char *graph, const hg_or_tensor *i
 /* Finds an output. */
 hangar_code hg_or_output(const hg_frame *answer, const char *name, hg_or_tensor *out, hangar_err *err)
 {
-    return hg_or_output_of(answer, name, HG_OR_F32, out, err);
-}
-
-/* The same of another type. */
-hangar_code hg_or_output_of(const hg_frame *answer, const char *name, hg_or_type type, hg_or_tensor *out,
-                            hangar_err *err)
-{
     const hg_jval *v = named(hg_json_get(hg_json_root(answer->doc), "outputs"), name);
     uint64_t offset = 0, bytes = 0, end = 0, need = 0;
     *out = (hg_or_tensor){.name = name};
-    bool ok = v && read_type(v, &out->type) && out->type == type && read_shape(v, out) &&
+    bool ok = v && read_type(v, &out->type) && out->type == HG_OR_F32 && read_shape(v, out) &&
               hg_json_u64(hg_json_get(v, "offset"), &offset) &&
               hg_json_u64(hg_json_get(v, "bytes"), &bytes) && hg_add(offset, bytes, &end) &&
-              end <= answer->bin_len && hg_mul(hg_or_count(out), types[type].bytes, &need) && need == bytes &&
+              end <= answer->bin_len && hg_mul(hg_or_count(out), sizeof(float), &need) && need == bytes &&
               offset % 4 == 0;
     if (!ok) return hg_fail(err, HANGAR_E_ENGINE, "the runner's answer has no proper output %s", name);
     out->data = bytes ? answer->bin + offset : NULL;

@@ -22,6 +22,8 @@ typedef struct hg_or_tensor {
     int64_t shape[HG_OR_RANK_MAX];
     const void *data;
     size_t bytes;
+    const char
+        *kept; /* an input: the output that the runner has kept, in place of all but the name; NULL = none */
 } hg_or_tensor;
 #define HG_OR_FLOATS(t) ((const float *)(t)->data)
 /* The product of the shape; 0 when it is negative or overflows. */
@@ -40,13 +42,18 @@ bool hg_or_port(const hg_or_session *s, const char *graph, const char *side, con
                 hg_or_tensor *out);
 /* The names of a graph's inputs or outputs, one by one; NULL at the end. */
 const char *hg_or_name(const hg_or_session *s, const char *graph, const char *side, size_t index);
-/* Runs a graph; the answer holds all outputs. Deinit it with hg_frame_deinit. */
-hangar_code hg_or_run(hg_or_session *s, const char *graph, const hg_or_tensor *inputs, size_t count,
-                      hg_frame *answer, hangar_err *err);
+/* One run of a graph. All names and data are borrowed. */
+typedef struct hg_or_call {
+    const char *graph;
+    hg_or_tensor inputs[HG_OR_INPUTS_MAX];
+    size_t count;
+    const char *output;                 /* the only one that is sent; NULL = all that are not kept */
+    const char *keep[HG_OR_INPUTS_MAX]; /* outputs that the runner keeps, each until the next of its name */
+    size_t keep_count;
+} hg_or_call;
+/* Runs it; the answer holds the outputs that are sent. Deinit it with hg_frame_deinit. */
+hangar_code hg_or_run(hg_or_session *s, const hg_or_call *call, hg_frame *answer, hangar_err *err);
 /* An output of the answer; ENGINE when it is missing, not of type F32, or does not fit the answer's bytes. */
 hangar_code hg_or_output(const hg_frame *answer, const char *name, hg_or_tensor *out, hangar_err *err);
-/* The same of another type. */
-hangar_code hg_or_output_of(const hg_frame *answer, const char *name, hg_or_type type, hg_or_tensor *out,
-                            hangar_err *err);
 
 #endif

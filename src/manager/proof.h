@@ -45,10 +45,14 @@ const hg_proof_array *hg_proof_output_get(const hg_proof_output *o,
 
 /*
  * Runs a model. Decoders are fed in pieces of these lengths, each with the cache of those before (NULL: all at once); their logits come out
- * as one array [batch, length, vocab]. Positions follow from the mask unless they are given. Outputs that are no F32 are left out.
+ * as one array [batch, length, vocab]. Positions follow from the mask unless they are given. An encoder whose states are given is not run. Outputs that
+ * are no F32 are left out.
  */
 hangar_code hg_proof_run(hg_or_session *s, const hg_ref_input *in, const size_t *pieces, hg_proof_output *out,
                          hangar_err *err);
+
+/* Makes what an encoder gave in `have` an input, borrowed, so that it need not run again; nothing where there is no encoder. */
+void hg_proof_give_states(hg_ref_input *in, const hg_proof_output *have);
 
 /* Positions [batch][length] as transformers makes them for a decoder: the number of real tokens before; 1 where there is padding. The caller's. */
 int64_t *hg_proof_positions(const hg_ref_input *in);

@@ -154,14 +154,11 @@ static hangar_code compare_with(independent *p, hg_or_session *s, hangar_err *er
     part.layers = p->layers;
     if (code == HANGAR_OK &&
         part.features) { /* first the sound, then the text, which goes on from the engine's own states */
-        const hg_proof_array *hidden = hg_proof_output_get(&have, "last_hidden_state");
         hg_ref_input first = encoder_part(p);
         first.layers = p->layers;
         code = run_reference(p, &first, &have, err);
         part.features = NULL;
-        part.states = hidden ? hidden->data : NULL;
-        part.states_length = hidden ? (size_t)hidden->shape[1] : 0;
-        part.states_width = hidden ? (size_t)hidden->shape[2] : 0;
+        hg_proof_give_states(&part, &have);
     }
     if (code == HANGAR_OK) code = run_reference(p, &part, &have, err);
     hg_proof_output_deinit(&have);

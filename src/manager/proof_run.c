@@ -70,18 +70,11 @@ static hangar_code copy_output(const hg_or_tensor *t, hg_proof_output *o, hangar
 
 /* ---- inputs of one call ---- */
 
-typedef struct call {
-    hg_or_session *s;
-    const char *graph;
-    hg_or_tensor inputs[HG_OR_INPUTS_MAX];
-    size_t count;
-} call;
-
 /* An input, if the graph has it. */
-static void give(call *c, const char *name, hg_or_type type, const void *data, size_t rank,
-                 const int64_t *shape)
+static void give(const hg_or_session *s, hg_or_call *c, const char *name, hg_or_type type, const void *data,
+                 size_t rank, const int64_t *shape)
 {
-    if (!data || c->count == HG_OR_INPUTS_MAX || !has_port(c->s, c->graph, name)) return;
+    if (!data || c->count == HG_OR_INPUTS_MAX || !has_port(s, c->graph, name)) return;
     hg_or_tensor *t = &c->inputs[c->count++];
     *t = (hg_or_tensor){.name = name, .type = type, .rank = rank, .data = data};
     memcpy(t->shape, shape, rank * sizeof *shape);
@@ -100,14 +93,14 @@ static hangar_code run_whole(hg_or_session *s, const hg_ref_input *in, hg_proof_
     if (!plain) return hg_fail_memory(err);
     int64_t *ones = plain + in->batch * in->length;
     for (size_t i = 0; i < in->batch * in->length; i++) ones[i] = 1;
-    call c = {.s = s, .graph = MODEL};
-    give(&c, "input_ids", HG_OR_I64, in->ids, 2, tokens);
-    give(&c, "attention_mask", HG_OR_I64, in->mask ? in->mask : ones, 2, tokens);
-    give(&c, "token_type_ids", HG_OR_I64, in->types ? in->types : plain, 2, tokens);
-    give(&c, "pixel_values", HG_OR_F32, in->pixels, 4, picture);
-    give(&c, "input_values", HG_OR_F32, in->samples, 2, sound);
+    hg_or_call c = {.graph = MODEL};
+    give(s, &c, "input_ids", HG_OR_I64, in->ids, 2, tokens);
+    give(s, &c, "attention_mask", HG_OR_I64, in->mask ? in->mask : ones, 2, tokens);
+    give(s, &c, "token_type_ids", HG_OR_I64, in->types ? in->types : plain, 2, tokens);
+    give(s, &c, "pixel_values", HG_OR_F32, in->pixels, 4, picture);
+    give(s, &c, "input_values", HG_OR_F32, in->samples, 2, sound);
     hg_frame answer = {0};
-    hangar_code code = hg_or_run(s, MODEL, c.inputs, c.count, &answer, err);
+    hangar_code code = hg_or_run(s, &c, &answer, err);
     const char *name;
     for (size_t i = 0; code == HANGAR_OK && (name = hg_or_name(s, MODEL, "outputs", i)); i++) {
         hg_or_tensor t;
@@ -120,20 +113,14 @@ static hangar_code run_whole(hg_or_session *s, const hg_ref_input *in, hg_proof_
 
 /* ---- with a cache ---- */
 
-/* What a decoder is given from call to call. */
+/* What a decoder is given from call to call: nothing in the first one, then what came out as present, which the runner keeps. */
 typedef struct cache {
-    hg_or_tensor past[HG_OR_INPUTS_MAX]; /* data are copies */
+    hg_or_tensor past[HG_OR_INPUTS_MAX - 8]; /* empty ones */
+    char present[HG_OR_INPUTS_MAX - 8][96];
     size_t count;
     bool filled;
 } cache;
 
-static void cache_deinit(cache *c)
-{
-    for (size_t i = 0; i < c->count; i++) free((void *)(uintptr_t)c->past[i].data);
-    c->count = 0;
-}
-
-/* One empty tensor for each past_key_values input. */
 static hangar_code cache_init(const hg_or_session *s, const char *graph, size_t batch, cache *c,
                               hangar_err *err)
 {
@@ -142,36 +129,28 @@ static hangar_code cache_init(const hg_or_session *s, const char *graph, size_t 
     for (size_t i = 0; (name = hg_or_name(s, graph, "inputs", i)); i++) {
         hg_or_tensor port;
         if (strncmp(name, PAST, strlen(PAST)) != 0) continue;
-        if (c->count == HG_OR_INPUTS_MAX - 8)
-            return hg_fail(err, HANGAR_E_LIMIT, "more than %d past tensors", HG_OR_INPUTS_MAX - 8);
+        if (c->count == HG_LEN(c->past))
+            return hg_fail(err, HANGAR_E_LIMIT, "more than %zu past tensors", HG_LEN(c->past));
         if (!hg_or_port(s, graph, "inputs", name, &port) || port.rank != 4)
             return hg_fail(err, HANGAR_E_ENGINE, "input %s has an unexpected shape", name);
-        c->past[c->count++] =
-            (hg_or_tensor){name, port.type, 4, {(int64_t)batch, port.shape[1], 0, port.shape[3]}, NULL, 0};
+        snprintf(c->present[c->count], sizeof c->present[0], "present.%s", name + strlen(PAST));
+        c->past[c->count++] = (hg_or_tensor){.name = name,
+                                             .type = port.type,
+                                             .rank = 4,
+                                             .shape = {(int64_t)batch, port.shape[1], 0, port.shape[3]}};
     }
     return HANGAR_OK;
 }
 
-/* What came out as present becomes the past; keys and values of an encoder are kept from the first call. */
-static hangar_code cache_take(cache *c, const hg_frame *answer, hangar_err *err)
+/* Keys and values of an encoder are those of the first call. */
+static void cache_give(const cache *c, hg_or_call *to)
 {
-    for (size_t i = 0; i < c->count; i++) {
-        char name[96];
-        hg_or_tensor present;
-        if (c->filled && strstr(c->past[i].name, ".encoder.")) continue;
-        snprintf(name, sizeof name, "present.%s", c->past[i].name + strlen(PAST));
-        hangar_code code = hg_or_output_of(answer, name, c->past[i].type, &present, err);
-        if (code != HANGAR_OK) return code;
-        void *copy = hg_calloc(present.bytes, 1);
-        if (!copy) return hg_fail_memory(err);
-        if (present.bytes) memcpy(copy, present.data, present.bytes);
-        free((void *)(uintptr_t)c->past[i].data);
-        present.name = c->past[i].name;
-        present.data = copy;
-        c->past[i] = present;
+    for (size_t i = 0; i < c->count && to->count < HG_OR_INPUTS_MAX; i++) {
+        hg_or_tensor *t = &to->inputs[to->count++];
+        *t = c->past[i];
+        if (c->filled) t->kept = c->present[i];
+        if (!c->filled || !strstr(c->present[i], ".encoder.")) to->keep[to->keep_count++] = c->present[i];
     }
-    c->filled = true;
-    return HANGAR_OK;
 }
 
 /* A decoder at work. */
@@ -245,21 +224,21 @@ static hangar_code decode_piece(decoding *d, size_t first, size_t n, hangar_err 
     uint8_t cached = d->cache.filled;
     const int64_t tokens[] = {(int64_t)in->batch, (int64_t)n}, total[] = {(int64_t)in->batch, (int64_t)seen};
     const int64_t source[] = {(int64_t)in->batch, d->hidden ? d->hidden->shape[1] : 0}, one[] = {1};
-    call c = {.s = d->s, .graph = d->graph};
-    give(&c, "input_ids", HG_OR_I64, ids, 2, tokens);
-    give(&c, "attention_mask", HG_OR_I64, mask, 2, total);
-    give(&c, "position_ids", HG_OR_I64, positions, 2, tokens);
-    give(&c, "use_cache_branch", HG_OR_BOOL, &cached, 1, one);
+    hg_or_call c = {.graph = d->graph, .output = "logits"};
+    give(d->s, &c, "input_ids", HG_OR_I64, ids, 2, tokens);
+    give(d->s, &c, "attention_mask", HG_OR_I64, mask, 2, total);
+    give(d->s, &c, "position_ids", HG_OR_I64, positions, 2, tokens);
+    give(d->s, &c, "use_cache_branch", HG_OR_BOOL, &cached, 1, one);
     if (d->hidden) {
-        give(&c, "encoder_hidden_states", HG_OR_F32, d->hidden->data, 3, d->hidden->shape);
-        give(&c, "encoder_attention_mask", HG_OR_I64, in->source_mask ? in->source_mask : ones, 2, source);
+        give(d->s, &c, "encoder_hidden_states", HG_OR_F32, d->hidden->data, 3, d->hidden->shape);
+        give(d->s, &c, "encoder_attention_mask", HG_OR_I64, in->source_mask ? in->source_mask : ones, 2,
+             source);
     }
-    for (size_t i = 0; i < d->cache.count && c.count < HG_OR_INPUTS_MAX; i++)
-        c.inputs[c.count++] = d->cache.past[i];
+    cache_give(&d->cache, &c);
     hg_frame answer = {0};
-    hangar_code code = hg_or_run(d->s, d->graph, c.inputs, c.count, &answer, err);
+    hangar_code code = hg_or_run(d->s, &c, &answer, err);
     if (code == HANGAR_OK) code = take_logits(d, &answer, first, n, err);
-    if (code == HANGAR_OK) code = cache_take(&d->cache, &answer, err);
+    d->cache.filled = true;
     hg_frame_deinit(&answer);
     return code;
 }
@@ -277,11 +256,29 @@ static hangar_code run_decoder(hg_or_session *s, const char *graph, const hg_ref
         code = decode_piece(&d, done, n, err);
         done += n;
     }
-    cache_deinit(&d.cache);
     return code;
 }
 
 /* ---- encoder and decoder ---- */
+
+void hg_proof_give_states(hg_ref_input *in, const hg_proof_output *have)
+{
+    const hg_proof_array *hidden = hg_proof_output_get(have, "last_hidden_state");
+    if (!hidden || hidden->rank != 3) return;
+    in->states = hidden->data;
+    in->states_length = (size_t)hidden->shape[1];
+    in->states_width = (size_t)hidden->shape[2];
+}
+
+/* What the encoder gave before. */
+static hangar_code take_states(const hg_ref_input *in, hg_proof_output *out, hangar_err *err)
+{
+    hg_proof_array *a;
+    const int64_t shape[] = {(int64_t)in->batch, (int64_t)in->states_length, (int64_t)in->states_width};
+    hangar_code code = new_array(out, "last_hidden_state", shape, 3, &a, err);
+    if (code == HANGAR_OK) memcpy(a->data, in->states, a->count * sizeof *a->data);
+    return code;
+}
 
 static hangar_code run_encoder(hg_or_session *s, const hg_ref_input *in, hg_proof_output *out,
                                hangar_err *err)
@@ -291,13 +288,13 @@ static hangar_code run_encoder(hg_or_session *s, const hg_ref_input *in, hg_proo
     HG_AUTO(hg_auto_free) int64_t *ones = hg_calloc(in->batch * in->source_length + 1, sizeof *ones);
     if (!ones) return hg_fail_memory(err);
     for (size_t i = 0; i < in->batch * in->source_length; i++) ones[i] = 1;
-    call c = {.s = s, .graph = ENCODER};
-    give(&c, "input_features", HG_OR_F32, in->features, 3, mel);
-    give(&c, "input_ids", HG_OR_I64, in->source, 2, tokens);
-    give(&c, "attention_mask", HG_OR_I64, in->source_mask ? in->source_mask : ones, 2, tokens);
+    hg_or_call c = {.graph = ENCODER};
+    give(s, &c, "input_features", HG_OR_F32, in->features, 3, mel);
+    give(s, &c, "input_ids", HG_OR_I64, in->source, 2, tokens);
+    give(s, &c, "attention_mask", HG_OR_I64, in->source_mask ? in->source_mask : ones, 2, tokens);
     hg_frame answer = {0};
     hg_or_tensor hidden;
-    hangar_code code = hg_or_run(s, ENCODER, c.inputs, c.count, &answer, err);
+    hangar_code code = hg_or_run(s, &c, &answer, err);
     if (code == HANGAR_OK) code = hg_or_output(&answer, "last_hidden_state", &hidden, err);
     if (code == HANGAR_OK && hidden.rank != 3)
         code = hg_fail(err, HANGAR_E_ENGINE, "last_hidden_state has an unexpected shape");
@@ -316,7 +313,7 @@ hangar_code hg_proof_run(hg_or_session *s, const hg_ref_input *in, const size_t 
     case HG_PROOF_WHOLE: code = run_whole(s, in, out, err); break;
     case HG_PROOF_DECODER: code = run_decoder(s, MODEL, in, NULL, pieces, out, err); break;
     case HG_PROOF_ENCDEC:
-        code = run_encoder(s, in, out, err);
+        code = in->states ? take_states(in, out, err) : run_encoder(s, in, out, err);
         if (code == HANGAR_OK && in->ids)
             code =
                 run_decoder(s, DECODER, in, hg_proof_output_get(out, "last_hidden_state"), pieces, out, err);
