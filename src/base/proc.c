@@ -214,9 +214,10 @@ static bool env_wanted(const char *entry)
     return false;
 }
 
-static void env_pick(char *out[ENV_MAX + 1])
+static void env_pick(const char *more, char *out[ENV_MAX + 1])
 {
     size_t count = 0;
+    if (more) out[count++] = (char *)(uintptr_t)more;
     for (char **e = environ; e && *e && count < ENV_MAX; e++)
         if (env_wanted(*e)) out[count++] = *e;
     out[count] = NULL;
@@ -330,7 +331,7 @@ static int report_read(int fd)
 static hangar_code launch_program(const hg_proc_spec *spec, plumbing *pl, pid_t *out_pid, hangar_err *err)
 {
     char *env[ENV_MAX + 1];
-    env_pick(env);
+    env_pick(spec->more, env);
     launch l = {.spec = spec,
                 .env = spec->env ? (char *const *)spec->env : env,
                 .parent = getpid(),

@@ -23,6 +23,7 @@ typedef struct hg_proc_spec {
         *argv; /* argv[0] is the program's path; NULL-terminated                                     */
     const char *const
         *env; /* NULL = a fixed small set taken over from the parent (PATH, HOME, LANG, TMPDIR, OMP_*) */
+    const char *more; /* one variable beside that set, "NAME=value"; NULL = none */
     uint64_t
         memory_limit; /* bytes of address space; 0 = none                                                   */
     uint64_t

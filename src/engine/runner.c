@@ -224,7 +224,7 @@ hangar_code hg_runner_start_parcel(const hg_engine *engine, const hg_runner_opti
     if (!r) return hg_fail_memory(err);
     *r = (hg_runner){.engine = engine, .options = *options, .state = HG_RUNNER_STARTING};
     const char *argv[] = {program, NULL};
-    code = hg_proc_start(&(hg_proc_spec){.argv = argv}, &r->proc, err);
+    code = hg_proc_start(&(hg_proc_spec){.argv = argv, .more = engine->env}, &r->proc, err);
     if (code == HANGAR_OK) code = greet(r, job, err);
     if (code == HANGAR_OK) {
         hg_runner_move(r, HG_RUNNER_LOADING);

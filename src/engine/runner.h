@@ -18,6 +18,7 @@ typedef struct hg_engine {
     const char *name;    /* "onnx", "llama" */
     const char *program; /* file name of the runner: "hangar-runner-onnx" */
     const char *about;   /* one line for people */
+    const char *env;     /* one variable of its own for the runner, "NAME=value"; NULL = none */
 } hg_engine;
 const hg_engine *hg_engine_get(const char *name); /* NULL when unknown */
 const hg_engine *const *hg_engine_all(void);      /* NULL-terminated */

@@ -115,10 +115,11 @@ static void a_small_environment(void **state)
     (void)state;
     setenv("HF_TOKEN", "secret", 1);
     setenv("OMP_NUM_THREADS", "1", 1);
-    hg_proc *p = sh("echo \"[$HF_TOKEN][$OMP_NUM_THREADS]\"; exit 0", (hg_proc_spec){0});
+    hg_proc *p =
+        sh("echo \"[$HF_TOKEN][$OMP_NUM_THREADS][$MINE]\"; exit 0", (hg_proc_spec){.more = "MINE=a b"});
     wait_end(p);
     for (double until = hg_now() + 5; !strchr(hg_proc_tail(p), '\n') && hg_now() < until;) hg_sleep(0.005);
-    assert_string_equal(hg_proc_tail(p), "[][1]\n");
+    assert_string_equal(hg_proc_tail(p), "[][1][a b]\n");
     hg_proc_end(p, 0);
 }
 
