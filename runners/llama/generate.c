@@ -52,7 +52,7 @@ static hangar_code cancelled(hangar_err *err)
 static hangar_code decode_failed(const hg_llama *l, int32_t code, hangar_err *err)
 {
     if (hg_wire_pending(l->fd)) return cancelled(err);
-    if (code == 1) return hg_fail(err, HANGAR_E_LIMIT, "the context of %u tokens is full", l->n_ctx);
+    if (code == 1) return hg_fail(err, HANGAR_E_TOO_LONG, "the context of %u tokens is full", l->n_ctx);
     return hg_fail(err, HANGAR_E_ENGINE, "llama.cpp stopped with code %d", code);
 }
 
@@ -123,7 +123,7 @@ static hangar_code read_prompt(run *r, hangar_err *err)
     size_t total = r->prompt.count + r->begun.ids.count;
     if (total >= l->n_ctx)
         return hg_fail(
-            err, HANGAR_E_LIMIT,
+            err, HANGAR_E_TOO_LONG,
             "the prompt has %zu tokens and the context %u; make it shorter or raise --context-length", total,
             l->n_ctx);
     r->reused = reuse(l, &r->prompt);
@@ -222,7 +222,7 @@ static hangar_code ask(run *r, size_t at, bool *out_changed, hangar_err *err)
     hangar_code code = choose(r, &id, err);
     if (code == HANGAR_OK) code = hg_begun_prefer(&r->begun, at, id, out_changed, err);
     if (code == HANGAR_OK && r->prompt.count + r->begun.ids.count >= r->l->n_ctx)
-        code = hg_fail(err, HANGAR_E_LIMIT, "the prompt and what is begun do not fit the context of %u",
+        code = hg_fail(err, HANGAR_E_TOO_LONG, "the prompt and what is begun do not fit the context of %u",
                        r->l->n_ctx);
     if (code == HANGAR_OK && at < r->begun.ids.count) accept(r, r->begun.ids.ids[at]);
     return code;

@@ -195,10 +195,10 @@ static hangar_code read_context(run *r, hangar_err *err)
     if (tokens < r->context) return HANGAR_OK;
     if (trained > 0 && n >= trained)
         return hg_fail(
-            err, HANGAR_E_LIMIT,
+            err, HANGAR_E_TOO_LONG,
             "the prompt has %zu tokens, and with its answer this model reads at most %lld; make it shorter",
             tokens, (long long)trained);
-    return hg_fail(err, HANGAR_E_LIMIT,
+    return hg_fail(err, HANGAR_E_TOO_LONG,
                    "the prompt has %zu tokens and the context %zu; make it shorter or raise --context-length",
                    tokens, r->context);
 }
@@ -431,7 +431,7 @@ static hangar_code ask(run *r, size_t at, bool *out_changed, hangar_err *err)
     hangar_code code = choose(r, &id, err);
     if (code == HANGAR_OK) code = hg_begun_prefer(&r->begun, at, id, out_changed, err);
     if (code == HANGAR_OK && r->prompt.count + r->begun.ids.count >= r->context)
-        code = hg_fail(err, HANGAR_E_LIMIT, "the prompt and what is begun do not fit the context of %zu",
+        code = hg_fail(err, HANGAR_E_TOO_LONG, "the prompt and what is begun do not fit the context of %zu",
                        r->context);
     if (code == HANGAR_OK && at < r->begun.ids.count)
         code = hg_ids64_add(&r->made, r->begun.ids.ids[at], err);

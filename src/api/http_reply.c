@@ -84,13 +84,14 @@ static char *error_body(hg_dialect dialect, unsigned status, const char *code, c
     return text;
 }
 
-/* The code of an error as its dialect has it: hangar's own names in small letters, but for the two that OpenAI's clients look at. */
+/* The code of an error as its dialect has it: hangar's own names in small letters, but for those that OpenAI's clients look at. */
 static void code_name(hg_dialect dialect, hangar_code code, char out[32])
 {
     const char *name = hangar_code_name(code);
     size_t n = 0;
     if (dialect == HG_DIALECT_OPENAI && code == HANGAR_E_NOT_FOUND) name = "model_not_found";
     if (dialect == HG_DIALECT_OPENAI && code == HANGAR_E_UNAUTHORIZED) name = "invalid_api_key";
+    if (dialect == HG_DIALECT_OPENAI && code == HANGAR_E_TOO_LONG) name = "context_length_exceeded";
     for (; name[n] && n < 31; n++) out[n] = (char)tolower((unsigned char)name[n]);
     out[n] = '\0';
 }

@@ -10,6 +10,7 @@
 static hg_fault fault_of(hg_cloud_fault fault)
 {
     switch (fault) {
+    case HG_CLOUD_TOO_LONG:
     case HG_CLOUD_CLIENT: return HG_FAULT_CLIENT;
     case HG_CLOUD_CONFIG:
     case HG_CLOUD_KEY: return HG_FAULT_LASTING;

@@ -44,6 +44,7 @@ static hg_fault fault_of(hangar_code code)
     case HANGAR_E_USAGE:
     case HANGAR_E_INVALID:
     case HANGAR_E_LIMIT:
+    case HANGAR_E_TOO_LONG:
     case HANGAR_E_UNSUPPORTED:
     case HANGAR_E_NOT_FOUND: return HG_FAULT_CLIENT;
     default: return HG_FAULT_PASSING;

@@ -97,6 +97,7 @@ static hangar_code code_of(hg_cloud_fault fault)
     case HG_CLOUD_TIMEOUT: return HANGAR_E_TIMEOUT;
     case HG_CLOUD_RATE: return HANGAR_E_RATE_LIMITED;
     case HG_CLOUD_KEY: return HANGAR_E_DENIED;
+    case HG_CLOUD_TOO_LONG: return HANGAR_E_TOO_LONG;
     case HG_CLOUD_CLIENT: return HANGAR_E_USAGE;
     case HG_CLOUD_CANCELLED: return HANGAR_E_CANCELLED;
     case HG_CLOUD_REFUSED:

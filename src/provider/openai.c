@@ -228,6 +228,11 @@ static void read_finish(hg_cloud_answer *a, const char *reason)
     hg_cloud_answer_finish(a, finish);
 }
 
+static bool is_too_long(const hg_jval *doc)
+{
+    return hg_streq(hg_json_text(hg_json_path(doc, "error", "code", NULL)), "context_length_exceeded");
+}
+
 /* An error that comes with the status 200: its "code" may be the status that it would have had. */
 static void read_error(hg_cloud_answer *a, const hg_jval *doc)
 {
@@ -235,10 +240,17 @@ static void read_error(hg_cloud_answer *a, const hg_jval *doc)
     bool client = hg_json_i64_or(code, 0) == 400;
     bool rate = hg_json_i64_or(code, 0) == 429 || hg_streq(hg_json_text(code), "rate_limit_exceeded");
     hg_cloud_answer_error(a,
-                          client ? HG_CLOUD_CLIENT
-                          : rate ? HG_CLOUD_RATE
-                                 : HG_CLOUD_SERVER,
+                          is_too_long(doc) ? HG_CLOUD_TOO_LONG
+                          : client         ? HG_CLOUD_CLIENT
+                          : rate           ? HG_CLOUD_RATE
+                                           : HG_CLOUD_SERVER,
                           hg_cloud_answer_words(doc));
+}
+
+static void fault(const hg_jval *doc, unsigned status, hg_cloud_fault *fault, double *retry_after)
+{
+    (void)retry_after;
+    if (status == 400 && is_too_long(doc)) *fault = HG_CLOUD_TOO_LONG;
 }
 
 static void event(hg_cloud_answer *a, const char *name, const hg_jval *doc)
@@ -272,4 +284,5 @@ const hg_provider hg_provider_openai = {
     .url = url,
     .body = body,
     .event = event,
+    .fault = fault,
 };

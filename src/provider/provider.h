@@ -33,13 +33,14 @@ typedef struct hg_cloud_target {
 typedef enum hg_cloud_fault {
     HG_CLOUD_NONE,
     HG_CLOUD_CONFIG, /* no key, unknown provider, a bad address: before anything was sent; or 404: no such model there */
-    HG_CLOUD_REFUSED, /* no connection: name, address, TLS, refused             */
-    HG_CLOUD_TIMEOUT, /* one of the three timeouts                              */
-    HG_CLOUD_RATE,    /* 429; retry_after is what the service said, or negative */
-    HG_CLOUD_SERVER,  /* 5xx, 529, or an error event in the stream              */
-    HG_CLOUD_KEY,     /* 401, 402, 403                                          */
-    HG_CLOUD_CLIENT,  /* any other 4xx: the question itself is wrong            */
-    HG_CLOUD_BROKEN,  /* a stream that ended early or is none                   */
+    HG_CLOUD_REFUSED,  /* no connection: name, address, TLS, refused             */
+    HG_CLOUD_TIMEOUT,  /* one of the three timeouts                              */
+    HG_CLOUD_RATE,     /* 429; retry_after is what the service said, or negative */
+    HG_CLOUD_SERVER,   /* 5xx, 529, or an error event in the stream              */
+    HG_CLOUD_KEY,      /* 401, 402, 403                                          */
+    HG_CLOUD_TOO_LONG, /* the question is longer than the model reads           */
+    HG_CLOUD_CLIENT,   /* any other 4xx: the question itself is wrong            */
+    HG_CLOUD_BROKEN,   /* a stream that ended early or is none                   */
     HG_CLOUD_CANCELLED,
 } hg_cloud_fault;
 

@@ -103,7 +103,7 @@ for (const [name, start] of Object.entries(engines)) {
       [{ begun: ['7'] }, 'USAGE', /begun must be text/],
       [{ begun: '7', begun_tokens: -1 }, 'USAGE', /begun_tokens/],
       [{ begun: '7', json_schema: '{"type":"object"}' }, name === 'llama' ? 'USAGE' : 'USAGE', /cannot be gone on with/],
-      [{ begun: 'x '.repeat(600), context: 512 }, 'LIMIT', /tokens/],
+      [{ begun: 'x '.repeat(600), context: 512 }, 'TOO_LONG', /tokens/],
       [{ begun: 'x'.repeat((4 << 20) + 1) }, 'LIMIT', /over the limit/],
     ]) {
       const { fail } = await generate(runner, { messages: plus, ...call });

@@ -204,7 +204,7 @@ const rows = [
   ['runner hangs', 'in text', 'a', 'a=hang-mid', 'answer of b', 'a, gone on by b'],
   ['runner killed, JSON asked', 'in text', 'a', 'a=crash-mid', 'answer of b', 'error in the stream', schema],
   ['question wrong', 'before', 'a', 'a=refuse', 'error 422', 'error 422'],
-  ['prompt too long', 'before', 'a', 'a=limit', 'error 413', 'error 413'],
+  ['prompt too long', 'before', 'a', 'a=limit', 'error 400', 'error 400'],
   ['cannot be loaded, no chain', 'load', 'alone2', 'x', 'error 502', 'error 502'],
   ['runner killed, no chain', 'before', 'alone', 'alone=crash-before', 'error 502', 'error 502'],
   ['runner killed, no chain', 'in text', 'alone', 'alone=crash-mid', 'error 502', 'error in the stream'],

@@ -210,8 +210,8 @@ test('an answer ends with each of the end tokens, a full context, or its limit',
   assert.equal(done.finish, 'length');
   assert.deepEqual(done.tokens, free.slice(0, 8));
   assert.equal((await generate(runner, { ids, max_tokens: 30, context: 7 })).done.tokens.length, 3);
-  await fails(runner, { ids: prompt(12) }, 'LIMIT', /12 tokens, and .* at most 12;/);
-  await fails(runner, { ids: prompt(7), context: 7 }, 'LIMIT', /7 tokens and the context 7; .*--context-length/);
+  await fails(runner, { ids: prompt(12) }, 'TOO_LONG', /12 tokens, and .* at most 12;/);
+  await fails(runner, { ids: prompt(7), context: 7 }, 'TOO_LONG', /7 tokens and the context 7; .*--context-length/);
   await fails(runner, { ids: [1, VOCAB] }, 'INVALID', /token 32, and the model knows 32/);
   await fails(runner, { ids, context: 13 }, 'LIMIT', /over the 12/);
   await runner.end();

@@ -287,7 +287,7 @@ test('errors have the classes of the client, and name the field', async () => {
       return true;
     });
   assert.equal((await ask({ max_tokens: 1, nonsense: { a: 1 }, user: 'me', service_tier: 'auto' })).choices.length, 1, 'what nobody knows is passed over');
-  await assert.rejects(ask({ messages: [{ role: 'user', content: 'word '.repeat(5000) }] }), (e) => e.status === 400 || e.status === 413);
+  await assert.rejects(ask({ messages: [{ role: 'user', content: 'word '.repeat(5000) }] }), (e) => e.status === 400 && e.code === 'context_length_exceeded' && /tokens/.test(e.message));
 });
 
 test('a failure before the first byte is a status, in mid-stream an event without [DONE]', async () => {

@@ -69,8 +69,11 @@ static void on_tool(void *ctx, const char *id, const char *name, hg_str argument
 static void on_end(void *ctx, hg_cloud_fault fault, double retry_after, const hg_cloud_end *end,
                    const hangar_err *err)
 {
-    static const char *const names[] = {"none",   "config", "refused", "timeout", "rate",
-                                        "server", "key",    "client",  "broken",  "cancelled"};
+    static const char *const names[] = {
+        [HG_CLOUD_NONE] = "none",       [HG_CLOUD_CONFIG] = "config",      [HG_CLOUD_REFUSED] = "refused",
+        [HG_CLOUD_TIMEOUT] = "timeout", [HG_CLOUD_RATE] = "rate",          [HG_CLOUD_SERVER] = "server",
+        [HG_CLOUD_KEY] = "key",         [HG_CLOUD_TOO_LONG] = "too long",  [HG_CLOUD_CLIENT] = "client",
+        [HG_CLOUD_BROKEN] = "broken",   [HG_CLOUD_CANCELLED] = "cancelled"};
     question *q = ctx;
     hg_jw *w = hg_jw_new();
     hg_jw_obj(w, NULL);

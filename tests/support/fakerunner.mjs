@@ -5,7 +5,7 @@
 //   crash-before  dies before the first word            crash-mid   dies after three words
 //   hang-before   stops giving signs before the first    hang-mid    the same after three words
 //   garbage       sends what is no frame                 refuse      FAIL INVALID, as for a wrong question
-//   limit         FAIL LIMIT, as for a prompt too long   slow        one word each 50 ms
+//   limit         FAIL TOO_LONG, as a prompt gets        slow        one word each 50 ms
 //   tool          a tool call                            tool-crash  a tool call, then dies
 //   probe-hang    ok, but no probe is answered any more  echo        the prompt itself, at once
 //   grow          takes memory until it is killed        endless     one word each 5 ms, until it is told to end
@@ -44,7 +44,7 @@ const done = (finish, made) => send('DONE', {
 async function generate(doc) {
   const what = deed(doc);
   if (what === 'refuse') return send('FAIL', { code: 'INVALID', message: 'the question is wrong' });
-  if (what === 'limit') return send('FAIL', { code: 'LIMIT', message: 'the prompt has 9000 tokens and the context 2048' });
+  if (what === 'limit') return send('FAIL', { code: 'TOO_LONG', message: 'the prompt has 9000 tokens and the context 2048' });
   if (what === 'crash-before') process.kill(process.pid, 'SIGKILL');
   if (what === 'hang-before') return never();
   if (what === 'garbage') return socket.write(Buffer.from('this is no frame at all, whatever else it is'));

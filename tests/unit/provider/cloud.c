@@ -292,6 +292,8 @@ static void test_faults(void **state)
     } cases[] = {
         {ERROR("400", "") "{\"error\":{\"message\":\"bad\"}}", HG_CLOUD_CLIENT, "name (openai): 400: bad",
          -1},
+        {ERROR("400", "") "{\"error\":{\"message\":\"too long\",\"code\":\"context_length_exceeded\"}}",
+         HG_CLOUD_TOO_LONG, "400: too long", -1},
         {ERROR("422", "") "{\"detail\":\"no\"}", HG_CLOUD_CLIENT, "422: no", -1},
         {ERROR("401", "") "{\"error\":{\"message\":\"wrong key " KEY ".\"}}", HG_CLOUD_KEY,
          "401: wrong key **************************.", -1},

@@ -244,7 +244,7 @@ static void test_bad_calls(void **state)
         {"{\"stop\":[\"\"]," HELLO "}", HANGAR_E_USAGE, "stop"},
         {"{\"messages\":[]}", HANGAR_E_USAGE, "conversation"},
         {"{\"messages\":[{\"role\":\"user\"}]}", HANGAR_E_USAGE, "message 1"},
-        {"{\"context\":4," HELLO "}", HANGAR_E_LIMIT, "--context-length"},
+        {"{\"context\":4," HELLO "}", HANGAR_E_TOO_LONG, "--context-length"},
     };
     rig r;
     rig_open(&r, "tiny-chat-Q8_0.gguf");
