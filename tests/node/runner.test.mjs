@@ -108,6 +108,44 @@ test('the decoder\'s first step by "run"', async () => {
   await runner.end();
 });
 
+test('a step that goes on from what "run" has kept is the one that goes on from what was sent', async () => {
+  const runner = await started('whisper-digits', { media: true });
+  const [one] = reference('whisper-digits').clips;
+  const done = await runner.ask('CALL', { op: 'encode', mels: 80, frames: 3000 }, Buffer.from(floats(one.file).buffer));
+  const hidden = tensor(done, 'last_hidden_state');
+  const decoder = runner.ready.graphs.find((g) => g.name === 'decoder_model_merged');
+  const past = decoder.inputs.map(({ name }) => name).filter((name) => name.startsWith('past_key_values.'));
+  const present = (name) => name.replace('past_key_values', 'present');
+  const step = (ids, cached, pasts, more) => {
+    const { list, bin } = inputs({
+      input_ids: { dtype: 'I64', shape: [1, ids.length], data: BigInt64Array.from(ids.map(BigInt)) },
+      encoder_hidden_states: { dtype: 'F32', shape: hidden.shape, data: hidden.data },
+      use_cache_branch: { dtype: 'BOOL', shape: [1], data: Uint8Array.of(cached) },
+      ...pasts,
+    });
+    return runner.ask('CALL', { op: 'run', graph: decoder.name, inputs: [...list, ...(more.kept ?? [])], ...more.call }, bin);
+  };
+  const empty = Object.fromEntries(past.map((name) => {
+    const { dtype, shape } = decoder.inputs.find((port) => port.name === name);
+    return [name, { dtype, shape: shape.map((n, i) => (n >= 0 ? n : i === 0 ? 1 : 0)), data: new Float32Array(0) }];
+  }));
+  const prompt = one.decoder.prompt, next = one.generated_ids[0];
+  const first = await step(prompt, 0, empty, {});
+  const sent = Object.fromEntries(past.map((name) => {
+    const { shape, data } = tensor(first, present(name));
+    return [name, { dtype: 'F32', shape, data }];
+  }));
+  const wanted = await step([next], 1, sent, { call: { outputs: ['logits'] } });
+  const kept = await step(prompt, 0, empty, { call: { keep: past.map(present) } });
+  assert.deepEqual(kept.json.outputs.map(({ name }) => name), ['logits']);
+  const got = await step([next], 1, {}, { kept: past.map((name) => ({ name, kept: present(name) })), call: { outputs: ['logits'], keep: past.map(present).filter((name) => name.includes('.decoder.')) } });
+  assert.equal(got.type, 'DONE', JSON.stringify(got.json));
+  assert.equal(Buffer.compare(got.bin, wanted.bin), 0);
+  const grown = await step([next], 1, {}, { kept: past.map((name) => ({ name, kept: present(name) })), call: { outputs: [present(past.find((name) => name.includes('.decoder.')))] } });
+  assert.equal(tensor(grown, grown.json.outputs[0].name).shape[2], prompt.length + 2, 'what is kept again takes the place of the first');
+  await runner.end();
+});
+
 test('with and without packed weights the numbers are the same', async () => {
   const ids = BigInt64Array.from(reference('tiny-embed').sentences[0].input_ids.map(BigInt));
   const ones = ids.map(() => 1n), zeros = ids.map(() => 0n);
@@ -142,6 +180,10 @@ test('calls that make no sense are answered and survived', async () => {
     [{ op: 'run', graph: 'model', inputs: [{ ...one, shape: [1, 1, 1, 1, 1, 1, 1, 1, 2] }] }, 'INVALID'],
     [{ op: 'run', graph: 'model', inputs: [{ ...one, dtype: 'TEXT' }] }, 'INVALID'],
     [{ op: 'run', graph: 'model', inputs: [one], outputs: ['nothing'] }, 'INVALID'],
+    [{ op: 'run', graph: 'model', inputs: [one], keep: ['nothing'] }, 'INVALID'],
+    [{ op: 'run', graph: 'model', inputs: [one], outputs: ['last_hidden_state'], keep: ['last_hidden_state'] }, 'INVALID'],
+    [{ op: 'run', graph: 'model', inputs: [one], outputs: Array(300).fill('last_hidden_state') }, 'INVALID'],
+    [{ op: 'run', graph: 'model', inputs: [{ name: 'input_ids', kept: 'last_hidden_state' }] }, 'INVALID'],
     [{ op: 'run', graph: 'model', inputs: Array(300).fill(one) }, 'LIMIT'],
     [{ op: 'run', graph: 'model', inputs: [{ ...one, dtype: 'F32', shape: [1, 4] }] }, 'ENGINE'],
     [{ op: 'encode', mels: 80, frames: 3000 }, 'NOT_FOUND'],

@@ -18,6 +18,18 @@
 
 #define HG_REF_NAME_MAX 256
 
+/* Several versions of one function, chosen when the program starts; sanitizers run before that choice can be made. */
+#if !defined(__x86_64__) || defined(HG_SANITIZED)
+#    define HG_REF_MANY
+#elif defined(__clang__)
+#    define HG_REF_MANY __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#    define HG_REF_MANY                                                              \
+        __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default"), \
+                       optimize("O3", "fp-contract="                                 \
+                                      "fast")))
+#endif
+
 typedef struct hg_plain_block hg_plain_block;
 
 typedef struct hg_plain_state {

@@ -13,17 +13,6 @@
 #define BLOCK  16   /* weight rows expanded at a time */
 #define STRIDE 4096 /* numbers that one thread takes at a time, one by one */
 
-/* Several versions of one function, chosen when the program starts; sanitizers run before that choice can be made. */
-#if !defined(__x86_64__) || defined(HG_SANITIZED)
-#    define MANY
-#elif defined(__clang__)
-#    define MANY __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#    define MANY                                                                     \
-        __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default"), \
-                       optimize("O3", "fp-contract="                                 \
-                                      "fast")))
-#endif
 #define INLINE static inline __attribute__((always_inline))
 
 /* Four doubles side by side; reads need no alignment. */
@@ -77,8 +66,8 @@ INLINE void dot_four_by_two(const double *x, const double *z, const double *w, s
 }
 
 /* `count` columns of y from `first` on: y[t] = w x[t], w [count][in]. */
-MANY static void multiply(double *y, const double *x, const double *w, size_t rows, size_t in, size_t out,
-                          size_t first, size_t count)
+HG_REF_MANY static void multiply(double *y, const double *x, const double *w, size_t rows, size_t in,
+                                 size_t out, size_t first, size_t count)
 {
     for (size_t t = 0; t < rows; t += 2) {
         bool pair = t + 1 < rows;
@@ -138,8 +127,8 @@ double *hg_plain_linear(hg_plain_state *r, const double *x, size_t rows, hg_plai
 }
 
 /* y[t] += x[t] w for a row w of the weight, where x[t] is one number of each `pitch`. */
-MANY static void add_row(double *y, const double *x, const double *w, size_t rows, size_t pitch,
-                         size_t columns)
+HG_REF_MANY static void add_row(double *y, const double *x, const double *w, size_t rows, size_t pitch,
+                                size_t columns)
 {
     for (size_t t = 0; t < rows; t++) add_scaled(y + t * columns, w, x[t * pitch], columns);
 }
@@ -308,7 +297,7 @@ typedef struct attending {
 } attending;
 
 /* Query i of head h of row b. Scores with all keys: scale * (q k + key bias), soft cap, pair biases; -inf where it may not look. */
-MANY static void attend_one(const attending *d, size_t b, size_t h, size_t i, double *s)
+HG_REF_MANY static void attend_one(const attending *d, size_t b, size_t h, size_t i, double *s)
 {
     const hg_plain_attention *a = d->a;
     size_t pitch = a->kv_heads * a->dim, group = h / (a->heads / a->kv_heads);

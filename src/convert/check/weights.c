@@ -100,40 +100,54 @@ hg_plain_mat hg_plain_mat_part(hg_plain_mat m, uint64_t first, uint64_t rows)
     return m;
 }
 
-static double half_to_double(uint16_t h)
+static inline double float_of(uint32_t bits)
 {
-    double sign = h >> 15 ? -1.0 : 1.0;
-    int exponent = h >> 10 & 31, fraction = h & 1023;
-    if (exponent == 31) return fraction ? (double)NAN : sign * (double)INFINITY;
-    if (exponent == 0) return sign * ldexp(fraction, -24);
-    return sign * ldexp(1024 + fraction, exponent - 25);
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return (double)f;
 }
 
-/* Elements as double; the files are little-endian, and so are the machines this is built for. */
+/* Numbers as double; the files are little-endian, and so are the machines this is built for. */
+HG_REF_MANY static void expand_f32(const uint8_t *from, size_t n, double *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, from + 4 * i, sizeof bits);
+        out[i] = float_of(bits);
+    }
+}
+
+/* The upper half of a float. */
+HG_REF_MANY static void expand_bf16(const uint8_t *from, size_t n, double *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint16_t half;
+        memcpy(&half, from + 2 * i, sizeof half);
+        out[i] = float_of((uint32_t)half << 16);
+    }
+}
+
+/* Exponent and fraction in a float's places, whose exponent counts from 112 less; an exponent of all ones is what it is in a float, too. */
+HG_REF_MANY static void expand_f16(const uint8_t *from, size_t n, double *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint16_t half;
+        memcpy(&half, from + 2 * i, sizeof half);
+        uint32_t sign = (uint32_t)(half & 0x8000) << 16, rest = (uint32_t)(half & 0x7fff) << 13;
+        bool number = (half & 0x7c00) != 0x7c00;
+        out[i] = number ? float_of(sign | rest) * 0x1p112 : float_of(sign | rest | 0x7f800000);
+    }
+}
+
+/* Some rows of a matrix. */
 void hg_plain_expand(const hg_plain_mat *m, uint64_t row, uint64_t rows, double *out)
 {
     uint64_t n = rows * m->columns, size = hg_dtype_bits(m->dtype) / 8;
     const uint8_t *p = m->bytes + row * m->columns * size;
-    for (uint64_t i = 0; i < n; i++, p += size) {
-        if (m->dtype == HG_DTYPE_F32) {
-            float f;
-            memcpy(&f, p, sizeof f);
-            out[i] = (double)f;
-        } else if (m->dtype == HG_DTYPE_BF16) {
-            uint16_t h;
-            memcpy(&h, p, sizeof h);
-            uint32_t bits = (uint32_t)h << 16;
-            float f;
-            memcpy(&f, &bits, sizeof f);
-            out[i] = (double)f;
-        } else if (m->dtype == HG_DTYPE_F16) {
-            uint16_t h;
-            memcpy(&h, p, sizeof h);
-            out[i] = half_to_double(h);
-        } else {
-            memcpy(&out[i], p, sizeof(double));
-        }
-    }
+    if (m->dtype == HG_DTYPE_F32) expand_f32(p, n, out);
+    else if (m->dtype == HG_DTYPE_BF16) expand_bf16(p, n, out);
+    else if (m->dtype == HG_DTYPE_F16) expand_f16(p, n, out);
+    else memcpy(out, p, n * sizeof(double));
 }
 
 /* A whole tensor as double, whatever its shape. */

@@ -4,6 +4,7 @@
  * and the ids of greedy generation.
  */
 #include "check_kit.h"
+#include "convert/check/inner.h"
 
 #define TOLERANCE 2e-5
 
@@ -154,21 +155,42 @@ static void one_architecture(void **state)
         name, one_architecture, NULL, NULL, (void *)(uintptr_t)(const char *)name \
     }
 
+/* Every number of 16 bits, against what IEEE 754 says of its fields. */
+static void halves(void **state)
+{
+    HG_AUTO(hg_auto_free) uint16_t *all = hg_calloc(1 << 16, sizeof *all);
+    HG_AUTO(hg_auto_free) double *got = hg_calloc(1 << 16, sizeof *got);
+    (void)state;
+    for (size_t i = 0; i < 1 << 16; i++) all[i] = (uint16_t)i;
+    hg_plain_mat m = {(const uint8_t *)all, HG_DTYPE_F16, 1, 1 << 16};
+    hg_plain_expand(&m, 0, 1, got);
+    for (size_t i = 0; i < 1 << 16; i++) {
+        int exponent = (int)(i >> 10 & 31), fraction = (int)(i & 1023);
+        double size = exponent == 0   ? ldexp(fraction, -24)
+                      : exponent < 31 ? ldexp(1024 + fraction, exponent - 25)
+                      : fraction == 0 ? (double)INFINITY
+                                      : (double)NAN;
+        double want = i >> 15 ? -size : size;
+        if (isnan(want)) assert_true(isnan(got[i]));
+        else assert_true(got[i] == want && signbit(got[i]) == signbit(want));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ARCHITECTURE("llama"),       ARCHITECTURE("mistral"),     ARCHITECTURE("qwen2"),
-        ARCHITECTURE("qwen3"),       ARCHITECTURE("phi"),         ARCHITECTURE("phi3"),
-        ARCHITECTURE("gemma"),       ARCHITECTURE("gemma2"),      ARCHITECTURE("smollm3"),
-        ARCHITECTURE("gemma3_text"), ARCHITECTURE("gpt2"),        ARCHITECTURE("gpt_neox"),
-        ARCHITECTURE("opt"),         ARCHITECTURE("falcon"),      ARCHITECTURE("granite"),
-        ARCHITECTURE("olmo2"),       ARCHITECTURE("mixtral"),     ARCHITECTURE("qwen3_moe"),
-        ARCHITECTURE("bert"),        ARCHITECTURE("bert-mlm"),    ARCHITECTURE("bert-cls"),
-        ARCHITECTURE("roberta"),     ARCHITECTURE("xlm-roberta"), ARCHITECTURE("distilbert"),
-        ARCHITECTURE("mpnet"),       ARCHITECTURE("modernbert"),  ARCHITECTURE("deberta-v2"),
-        ARCHITECTURE("whisper"),     ARCHITECTURE("bart"),        ARCHITECTURE("marian"),
-        ARCHITECTURE("t5"),          ARCHITECTURE("vit"),         ARCHITECTURE("clip"),
-        ARCHITECTURE("siglip"),      ARCHITECTURE("wav2vec2"),
+        cmocka_unit_test(halves),   ARCHITECTURE("llama"),       ARCHITECTURE("mistral"),
+        ARCHITECTURE("qwen2"),      ARCHITECTURE("qwen3"),       ARCHITECTURE("phi"),
+        ARCHITECTURE("phi3"),       ARCHITECTURE("gemma"),       ARCHITECTURE("gemma2"),
+        ARCHITECTURE("smollm3"),    ARCHITECTURE("gemma3_text"), ARCHITECTURE("gpt2"),
+        ARCHITECTURE("gpt_neox"),   ARCHITECTURE("opt"),         ARCHITECTURE("falcon"),
+        ARCHITECTURE("granite"),    ARCHITECTURE("olmo2"),       ARCHITECTURE("mixtral"),
+        ARCHITECTURE("qwen3_moe"),  ARCHITECTURE("bert"),        ARCHITECTURE("bert-mlm"),
+        ARCHITECTURE("bert-cls"),   ARCHITECTURE("roberta"),     ARCHITECTURE("xlm-roberta"),
+        ARCHITECTURE("distilbert"), ARCHITECTURE("mpnet"),       ARCHITECTURE("modernbert"),
+        ARCHITECTURE("deberta-v2"), ARCHITECTURE("whisper"),     ARCHITECTURE("bart"),
+        ARCHITECTURE("marian"),     ARCHITECTURE("t5"),          ARCHITECTURE("vit"),
+        ARCHITECTURE("clip"),       ARCHITECTURE("siglip"),      ARCHITECTURE("wav2vec2"),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
