@@ -4,27 +4,18 @@
 
 #include "base/clock.h"
 #include "base/fsx.h"
+#include "base/spread.h"
 #include "engine/wire.h"
 #include "format/output.h"
 
 #include <dlfcn.h>
 #include <ggml-backend.h>
-#include <sched.h>
 #include <stdlib.h>
 
 #define ONE_THREAD_BYTES \
     ((uint64_t)32 << 20) /* a model smaller than that is read in a few milliseconds by one */
 
 #define LOOK 0.001 /* seconds */
-
-/* How many processors this process may use. */
-static int32_t usable_threads(void)
-{
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    return n > 0 ? n : 1;
-}
 
 /* What load_progress needs. */
 typedef struct load_watch {
@@ -70,7 +61,7 @@ hangar_code hg_llama_load(hg_llama *l, const hg_jval *load, hangar_err *err)
     if (!l->model) return hg_fail(err, HANGAR_E_ENGINE, "llama.cpp does not load the model");
     l->vocab = llama_model_get_vocab(l->model);
     int64_t threads = hg_json_i64_or(hg_json_get(load, "threads"), 0);
-    l->threads = threads > 0 && threads <= 1024 ? (int32_t)threads : usable_threads();
+    l->threads = threads > 0 && threads <= 1024 ? (int32_t)threads : (int32_t)hg_usable_cores();
     /* Threads of llama.cpp wait for one another by spinning: on a busy machine that costs a small model far
      * more than a second one gives. */
     if (threads <= 0 && llama_model_size(l->model) < ONE_THREAD_BYTES) l->threads = 1;

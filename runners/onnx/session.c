@@ -9,9 +9,9 @@
 
 #include "base/mem.h"
 #include "base/sandbox.h"
+#include "base/spread.h"
 #include "engine/wire.h"
 
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -281,14 +281,6 @@ static hangar_code enter_cage(hg_onnx *o, const char *folder, const hg_jval *fil
     return hg_sandbox_enter(&(hg_sandbox){.read_only = paths}, &o->sandbox, err);
 }
 
-/* Processors that this process may use. */
-static int usable_cpus(void)
-{
-    cpu_set_t set;
-    int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    return count > 0 ? count : 1;
-}
-
 static void tell_progress(const hg_onnx *o, size_t done, size_t total)
 {
     hg_jw *w = hg_jw_new();
@@ -324,7 +316,7 @@ hangar_code hg_onnx_load(hg_onnx *o, const hg_jval *load, const char *bin, size_
     if (!folder || !hg_json_is_array(graphs) || count < 1 || count > HG_ONNX_GRAPHS_MAX ||
         hg_json_len(files) > HG_ONNX_FILES_MAX || threads < 0 || threads > 1024)
         return hg_fail(err, HANGAR_E_INVALID, "a LOAD without folder and graphs, or with too many");
-    o->threads = threads > 0 ? (int)threads : usable_cpus();
+    o->threads = threads > 0 ? (int)threads : (int)hg_usable_cores();
     o->prepack = hg_json_bool_or(hg_json_get(load, "prepack"), true);
     if (!read_level(hg_json_get(load, "optimize"), &o->level))
         return hg_fail(err, HANGAR_E_INVALID, "a LOAD with an unknown \"optimize\"");

@@ -35,6 +35,7 @@ void hg_loop_each_turn_end(hg_loop *loop, hg_loop_fn *fn, void *ctx);
 /*
  * work(ctx) on a thread of a bounded set (made when needed, at most HG_LOOP_WORKERS, the rest waits in line), then
  * done(ctx) on the loop's thread. Work may take minutes; a hangar_job in ctx is how it is told to end.
+ * What work touches is the worker's before this returns: whoever called must not write there afterwards, not even the code that comes back.
  */
 #define HG_LOOP_WORKERS 32
 hangar_code hg_loop_work(hg_loop *loop, hg_loop_fn *work, hg_loop_fn *done, void *ctx, hangar_err *err);

@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <unistd.h>
 
 typedef struct spread {
     atomic_size_t next;
@@ -14,12 +15,23 @@ typedef struct spread {
     void *ctx;
 } spread;
 
+/* Machines beyond 8192 processors are asked for their number. */
+unsigned hg_usable_cores(void)
+{
+    const int most = 8192;
+    cpu_set_t *set = CPU_ALLOC(most);
+    int n = 0;
+    if (set && sched_getaffinity(0, CPU_ALLOC_SIZE(most), set) == 0)
+        n = CPU_COUNT_S(CPU_ALLOC_SIZE(most), set);
+    if (set) CPU_FREE(set);
+    if (n <= 0) n = (int)sysconf(_SC_NPROCESSORS_ONLN);
+    return n > 0 ? (unsigned)n : 1;
+}
+
 unsigned hg_spread_threads(unsigned wanted)
 {
-    cpu_set_t set;
-    unsigned n = wanted;
-    if (n == 0) n = sched_getaffinity(0, sizeof set, &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
-    return n > HG_SPREAD_MAX ? HG_SPREAD_MAX : n > 0 ? n : 1;
+    unsigned n = wanted ? wanted : hg_usable_cores();
+    return n > HG_SPREAD_MAX ? HG_SPREAD_MAX : n;
 }
 
 static void *take(void *arg)

@@ -13,6 +13,9 @@
 /* `who` is below the number of threads and belongs to one thread for the whole call: what it needs for itself is kept by that number. */
 typedef void hg_spread_fn(void *ctx, size_t item, unsigned who);
 
+/* Processors that this process may run on; at least 1. */
+unsigned hg_usable_cores(void);
+
 /* Threads to be used where up to `wanted` are allowed: 0 = one for each core that this process may run on. 1 to HG_SPREAD_MAX. */
 unsigned hg_spread_threads(unsigned wanted);
 

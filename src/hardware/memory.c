@@ -3,9 +3,9 @@
 #include "hardware/inner.h"
 
 #include "base/mem.h"
+#include "base/spread.h"
 
 #include <math.h>
-#include <sched.h>
 #include <unistd.h>
 
 /* "24682416 kB" in bytes; 0 when malformed. */
@@ -33,22 +33,9 @@ void hg_hw_memory(const char *root, const hg_cgroup *group, hg_hardware *hw)
     if (!hw->memory_total || left < hw->memory_available) hw->memory_available = left;
 }
 
-/* Threads that the affinity mask allows; machines beyond 8192 threads are asked for their number. */
-static unsigned allowed_threads(void)
-{
-    const int most = 8192;
-    cpu_set_t *set = CPU_ALLOC(most);
-    int n = 0;
-    if (set && sched_getaffinity(0, CPU_ALLOC_SIZE(most), set) == 0)
-        n = CPU_COUNT_S(CPU_ALLOC_SIZE(most), set);
-    if (set) CPU_FREE(set);
-    if (n <= 0) n = (int)sysconf(_SC_NPROCESSORS_ONLN);
-    return n > 0 ? (unsigned)n : 1;
-}
-
 unsigned hg_hw_usable(const hg_cgroup *group)
 {
-    unsigned n = allowed_threads();
+    unsigned n = hg_usable_cores();
     if (group->cpus > 0 && ceil(group->cpus) < n) n = (unsigned)ceil(group->cpus);
     return n ? n : 1;
 }

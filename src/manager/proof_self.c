@@ -81,7 +81,7 @@ static hangar_code check_cache(hg_report *r, hg_or_session *s, hangar_err *err)
     hangar_code code = hg_proof_input_make(s, &r->facts, 0, 1, false, &in, err);
     if (code == HANGAR_OK) code = hg_proof_run(s, &in.in, NULL, &whole, err);
     count_numbers(r, &whole);
-    if (code == HANGAR_OK && hg_proof_kind_of(s) == HG_PROOF_ENCDEC) hg_proof_give_states(&in.in, &whole);
+    hg_proof_give_states(&in.in, &whole);
     if (code == HANGAR_OK) code = hg_proof_run(s, &in.in, pieces, &steps, err);
     if (code == HANGAR_OK)
         hg_report_limit(r, "cache", row_difference(&steps, 0, &whole, false), r->form->wobble,

@@ -81,12 +81,16 @@ test('features and encoder of each reference clip', async () => {
   await runner.end();
 });
 
-test('the decoder\'s first step by "run"', async () => {
+// The first clip behind the encoder, and the graph that goes on from there.
+async function encoded() {
   const runner = await started('whisper-digits', { media: true });
   const [one] = reference('whisper-digits').clips;
   const done = await runner.ask('CALL', { op: 'encode', mels: 80, frames: 3000 }, Buffer.from(floats(one.file).buffer));
-  const hidden = tensor(done, 'last_hidden_state');
-  const decoder = runner.ready.graphs.find((g) => g.name === 'decoder_model_merged');
+  return { runner, one, hidden: tensor(done, 'last_hidden_state'), decoder: runner.ready.graphs.find((g) => g.name === 'decoder_model_merged') };
+}
+
+test('the decoder\'s first step by "run"', async () => {
+  const { runner, one, hidden, decoder } = await encoded();
   const named = {};
   for (const port of decoder.inputs) {
     const shape = port.shape.map((n, i) => (n >= 0 ? n : i === 0 ? 1 : 0));
@@ -109,11 +113,7 @@ test('the decoder\'s first step by "run"', async () => {
 });
 
 test('a step that goes on from what "run" has kept is the one that goes on from what was sent', async () => {
-  const runner = await started('whisper-digits', { media: true });
-  const [one] = reference('whisper-digits').clips;
-  const done = await runner.ask('CALL', { op: 'encode', mels: 80, frames: 3000 }, Buffer.from(floats(one.file).buffer));
-  const hidden = tensor(done, 'last_hidden_state');
-  const decoder = runner.ready.graphs.find((g) => g.name === 'decoder_model_merged');
+  const { runner, one, hidden, decoder } = await encoded();
   const past = decoder.inputs.map(({ name }) => name).filter((name) => name.startsWith('past_key_values.'));
   const present = (name) => name.replace('past_key_values', 'present');
   const step = (ids, cached, pasts, more) => {

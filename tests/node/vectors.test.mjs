@@ -13,7 +13,7 @@ import { readFileSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Llama } from '../support/llama.mjs';
 import { ownHangar, program } from '../support/models.mjs';
-import { LIMIT, apart, configuration, follow, followFolder, fromItself, fromOther, fromReference, kindOf, open, reference } from '../support/vectors.mjs';
+import { LIMIT, apart, configuration, follow, followFolder, fromItself, fromOther, fromReference, independent, kindOf, open, reference } from '../support/vectors.mjs';
 import { halves, readWeights, reform, round, writeWeights } from '../support/weights.mjs';
 
 const fixtures = join(process.env.HANGAR_TOP, 'tests/fixtures/arch');
@@ -91,15 +91,6 @@ async function convert(ref, name, form, opset, ...more) {
     if (more.includes('portable')) assert.deepEqual(Object.keys(others), [], `domains of ${file}`);
   }
   return { out, proof };
-}
-
-// The independent reference on a report card.
-function independent({ checks }) {
-  assert.deepEqual(checks.filter(({ ok }) => !ok), []);
-  const check = checks.find(({ name }) => name === 'independent');
-  assert.ok(check, `no check "independent" in ${checks.map(({ name }) => name)}`);
-  assert.ok(check.ok && typeof check.value === 'number' && check.value <= check.limit, JSON.stringify(check));
-  return check;
 }
 
 // How well a text and an image fit follows from their embeddings: exp(logit_scale) text . image (+ logit_bias). The reference does not

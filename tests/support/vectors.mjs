@@ -320,3 +320,12 @@ export function fromItself({ made }) {
 
 export const reference = (folder) => JSON.parse(readFileSync(join(folder, 'reference.json'), 'utf8'));
 export const configuration = (folder) => JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8'));
+
+// What the independent reference says on a report card, all of which must be good.
+export function independent({ checks }) {
+  assert.deepEqual(checks.filter(({ ok }) => !ok), []);
+  const check = checks.find(({ name }) => name === 'independent');
+  assert.ok(check, `no check "independent" in ${checks.map(({ name }) => name)}`);
+  assert.ok(check.ok && typeof check.value === 'number' && check.value <= check.limit, JSON.stringify(check));
+  return check;
+}

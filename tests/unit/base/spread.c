@@ -69,6 +69,7 @@ static void how_many(void **state)
     assert_int_equal(hg_spread_threads(7), 7);
     assert_int_equal(hg_spread_threads(1000), HG_SPREAD_MAX);
     assert_in_range(hg_spread_threads(0), 1, HG_SPREAD_MAX);
+    assert_true(hg_usable_cores() >= hg_spread_threads(0));
 }
 
 int main(void)
